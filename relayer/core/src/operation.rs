@@ -1,0 +1,121 @@
+//! The memo of a payment: MVM's `Operation` with our flags.
+
+use alloy_primitives::Address;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::trace::ChainId;
+use crate::{Amount, AssetId, Mix};
+use std::collections::BTreeMap;
+
+/// What a memo asks for, decoded in total: anything else is [`MemoKind::Undecodable`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memo {
+    /// What is asked.
+    pub kind: MemoKind,
+    /// The return-address TLV as found (a MIX payload, perhaps an illegal one); may stand in any operation.
+    pub return_address: Option<Vec<u8>>,
+}
+
+/// The purposes that the group knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemoKind {
+    /// No operation at all, or one whose parts are malformed.
+    Undecodable,
+    /// Purpose 1.
+    Call {
+        /// The addressed process.
+        process: Uuid,
+        /// What its contract gets.
+        payload: Vec<u8>,
+    },
+    /// Purpose 11: the process id is the sender.
+    Register(Registration),
+    /// Purpose 13: never refunded.
+    RefundMark,
+    /// Purpose 14: what comes back from an illegal or refused payout.
+    Bounce {
+        /// The process that gets it back.
+        process: Uuid,
+    },
+    /// Purpose 20.
+    Decision(Decision),
+    /// Purpose 21.
+    Tick,
+    /// An operation of a purpose that is not ours.
+    Other(u16),
+}
+
+/// What a registration asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// The chain, if the platform names one (`eip155:N` or an alias from configuration).
+    pub chain: ChainId,
+    /// The developer contract.
+    pub address: Address,
+    /// Senders are shown masked.
+    pub private: bool,
+    /// What happens to a failing call.
+    pub policy: Policy,
+    /// Gas limit of one call.
+    pub gas: u32,
+    /// Accepted assets and their minimums; `None` accepts all.
+    pub assets: Option<BTreeMap<AssetId, Amount>>,
+}
+
+/// What happens to a call that fails (DESIGN.md section 3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Policy {
+    /// An outbound back to the sender.
+    #[default]
+    Refund = 0,
+    /// Set apart for a later retry.
+    Park = 1,
+    /// The mailbox waits.
+    Strict = 2,
+}
+
+/// A governance message that enters the ledger's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Acts once.
+    pub number: u64,
+    /// The group signature over group, number and body verified.
+    pub valid: bool,
+    /// What is decided.
+    pub body: DecisionBody,
+}
+
+/// What a decision can change: everything that a derivation reads and that is not fixed for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the parts are those of DERIVATION.md A3 and B7")]
+pub enum DecisionBody {
+    /// Outbound k, if it still waits in escrow, goes back to its process.
+    Bounce { chain: ChainId, k: u64 },
+    /// The same effect: the key service refuses the recipient.
+    Refused { chain: ChainId, k: u64 },
+    /// A new member set, hence a new ledger address.
+    Switch { group: Mix },
+    /// New caps of payouts.
+    Limits { chain: ChainId, asset: AssetId, caps: Caps },
+    /// New minimum and refund floor of an asset.
+    Minimum { asset: AssetId, minimum: Amount, floor: Amount },
+    /// A new asset list of a process; `None` accepts all.
+    Update { process: Uuid, assets: Option<BTreeMap<AssetId, Amount>> },
+    /// A process takes no more messages.
+    Close { process: Uuid },
+    /// A late output gets its place: right after this decision.
+    Admit { output: Uuid },
+}
+
+/// Caps of one (chain, asset): above them a payout waits in escrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caps {
+    /// Per payout.
+    pub payout: Amount,
+    /// Per hour of block time.
+    pub hour: Amount,
+    /// Per day of block time.
+    pub day: Amount,
+}

@@ -1,0 +1,18 @@
+//! A member of a Lockstep group: the shell around `lockstep-core`, and the only place with IO.
+//!
+//! ```text
+//! ledger watcher ─► core: operation ─► mailbox ─► frontier ─► checkpoint ─► peer (pull) ─► evm submitter
+//! evm watcher ─► proof ─► core: outbound ─► book ─► coins ─► payout ─► peer (pull) ─► ledger sender
+//! ```
+
+pub mod cli;
+pub mod config;
+pub mod devnet;
+pub mod driver;
+pub mod evm;
+pub mod keys;
+pub mod ledger;
+pub mod peer;
+pub mod store;
+pub mod supervisor;
+pub mod world;
