@@ -18,6 +18,7 @@ pub mod frontier;
 pub mod group;
 pub mod history;
 pub mod machine;
+pub mod mailbox;
 pub mod message;
 pub mod mixin;
 pub mod operation;
