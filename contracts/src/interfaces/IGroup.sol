@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.28;
+
+import {Batch, Checkpoint, ProcessInfo, Status} from "../types/Messages.sol";
+
+/// @title The group contract: one door between a group of members and the developer contracts of one chain.
+///
+/// @notice Members read a ledger, derive the same messages for each developer contract (a process) and co-sign the
+/// heads of all mailboxes with one threshold BLS signature, a checkpoint. Anyone delivers messages under it. Processes
+/// pay out through `send`; members read its events and pay on the ledger.
+///
+/// @dev WHO MAY DO WHAT
+/// There is no owner, no proxy and no pause. A threshold of members can make any message and thus take what the group
+/// holds: they are trusted together, none of them alone. Anyone may deliver; a deliverer chooses when a message runs, and
+/// thereby its block and the other transactions around it, but not its order, its content or its gas.
+///
+/// WHO MAY HURT WHOM
+/// A process hurts itself only: it is called with bounded gas, nothing that it returns is copied, its failure is
+/// recorded and its custody is a book of its own. A sender hurts a process only by what the process accepts as payload.
+/// Whoever registers an address that has not bound to them loses the registration: the mailbox is rejected for ever and
+/// payments to it go back. A developer therefore calls `bind` first and pays for the registration after that.
+///
+/// ASSUMPTIONS
+/// Safety: fewer than a threshold of members lie; BLS12-381, keccak256 and SHA-256 hold; the chain's EIP-2537
+/// precompiles are right; two deployments never share `groupId`, `instance`, address and chain id.
+/// Liveness: a threshold of members signs, somebody delivers, and the chain takes a transaction that holds the gas limit
+/// of each process called in it. Should a chain raise the price of a pairing above the fixed cap, delivery stops.
+interface IGroup {
+    /* EVENTS */
+
+    /// @notice A checkpoint with a higher sequence than all before was accepted.
+    event Accepted(uint64 indexed sequence, bytes32 history, bytes32 root);
+
+    /// @notice Messages `first` to `first + count - 1` of a mailbox have run. One event a batch.
+    event Delivered(bytes32 indexed process, uint64 first, uint64 count);
+
+    /// @notice A message had no effect on its process: the call failed, the process is not alive, or the message makes
+    /// no sense at its place.
+    /// @param policy Policy of the process when it failed: 0 refund, 1 park, 2 strict. All act as refund for now.
+    /// @param gasUsed Gas that the failed call took; 0 where nothing was called.
+    event Failed(bytes32 indexed process, uint64 indexed nonce, uint8 policy, uint256 gasUsed);
+
+    /// @notice The group is asked to pay on the ledger.
+    /// @param nonce Counts all outbounds of this contract, without gaps, from 0.
+    /// @param sequence Highest ledger sequence accepted here: what members may take into account for this payout.
+    /// @param asset Kernel asset id.
+    /// @param amount In 10^-8 units.
+    /// @param recipient A 32-byte account that the process has seen, or a MIX payload.
+    /// @param memo Raw extra of the ledger payment.
+    event Outbound(
+        uint64 indexed nonce,
+        bytes32 indexed process,
+        uint64 sequence,
+        bytes32 asset,
+        uint256 amount,
+        bytes recipient,
+        bytes memo
+    );
+
+    /// @notice `target` allows a registration of itself by `process`.
+    event Bound(bytes32 indexed process, address indexed target);
+
+    /// @notice A registration came alive.
+    event Registered(bytes32 indexed process, address indexed target, uint32 gasLimit, uint8 flags);
+
+    /// @notice A registration came to nothing; each payment to this mailbox goes back to its sender.
+    event Rejected(bytes32 indexed process, address indexed target);
+
+    /// @notice A process's gas limit or flags changed.
+    event Updated(bytes32 indexed process, uint32 gasLimit, uint8 flags);
+
+    /// @notice A process takes no more calls. It may still pay out what it holds.
+    event Closed(bytes32 indexed process);
+
+    /* ERRORS */
+
+    /// @notice The chain has no working BLS12-381 precompiles (EIP-2537).
+    error MissingPrecompiles();
+
+    /// @notice The group key is not 256 bytes, at infinity, off the curve or outside the subgroup.
+    error InvalidKey();
+
+    /// @notice The signature is malformed, at infinity, or not the group's over this checkpoint.
+    error InvalidSignature();
+
+    /// @notice A sequence that does not fit the 48 bits it is stored in.
+    error SequenceTooLarge(uint64 sequence);
+
+    /// @notice The mailbox is not in the frontier with these messages: one of them was changed, or the proof is of
+    /// another mailbox, chain, contract or instance.
+    error InvalidProof(bytes32 process);
+
+    /// @notice The packed records end in the middle of a record.
+    error MalformedMessages(bytes32 process);
+
+    /// @notice Too little gas is left to give a call all the gas it is registered for. Deliver with more gas.
+    error InsufficientGas(bytes32 process, uint64 nonce, uint256 left, uint256 needed);
+
+    /// @notice `deliver` was called from inside of a delivery.
+    error Reentered();
+
+    /// @notice The process id is zero.
+    error InvalidProcess();
+
+    /// @notice The caller is bound to another process already.
+    error AlreadyBound(bytes32 process);
+
+    /// @notice The caller is not the target of a process that came alive.
+    error NotLive(address caller, bytes32 process, Status status);
+
+    /// @notice An amount of zero, or above 2^128 - 1.
+    error InvalidAmount(uint256 amount);
+
+    /// @notice The process holds less than it wants to send.
+    error InsufficientCustody(bytes32 process, bytes32 asset, uint256 custody, uint256 amount);
+
+    /// @notice The recipient is neither a 32-byte account other than zero nor a well-formed MIX payload.
+    error InvalidRecipient();
+
+    /// @notice The memo is longer than the ledger takes.
+    error MemoTooLong(uint256 length, uint256 maximum);
+
+    /// @notice All outbound nonces are used.
+    error OutboundsExhausted();
+
+    /* DELIVERY */
+
+    /// @notice Runs messages under a signed checkpoint.
+    /// @dev Requirements:
+    /// - `signature` is the group's over the checkpoint. It is not looked at when this very checkpoint is the newest that
+    ///   was accepted. Any validly signed checkpoint will do, an older one too; it never replaces a newer.
+    /// - each batch has well-formed records and proves its mailbox under the checkpoint's root.
+    /// - enough gas to give each call its full registered gas.
+    ///
+    /// Notes:
+    /// - the messages that the mailbox has run already are passed over. A batch that is behind the mailbox, or that starts
+    ///   beyond it, is skipped without a word, so that two deliverers who race never block each other.
+    /// - `Delivered` tells what ran.
+    /// @param checkpoint What the members signed.
+    /// @param signature EIP-2537 encoding of a G1 point, 128 bytes.
+    /// @param batches Run in this order; several may be of one mailbox.
+    function deliver(Checkpoint calldata checkpoint, bytes calldata signature, Batch[] calldata batches) external;
+
+    /* PROCESSES */
+
+    /// @notice Allows the caller to be registered as the contract of `process`. Repeating it does nothing.
+    /// @dev A contract serves one process for ever. Warning: must come before the registration is delivered.
+    function bind(bytes32 process) external;
+
+    /// @notice Asks the group to pay out of the caller's custody.
+    /// @dev Callable by the target of a process that came alive, also from inside of `onMessage`.
+    ///
+    /// Warning: a payout that the ledger cannot make (an account that this process has never received from) comes back
+    /// as a message of kind BOUNCE, without telling which payout it was.
+    /// @param asset Kernel asset id.
+    /// @param amount In 10^-8 units, from 1 to 2^128 - 1.
+    /// @param recipient A 32-byte account that this process has been paid by, or a MIX payload: 2, threshold, count, then
+    /// 16 bytes a user or 64 bytes an address, 1 <= threshold <= count <= 64.
+    /// @param memo Raw extra of the ledger payment, at most 200 bytes.
+    /// @return nonce Number of the outbound.
+    function send(bytes32 asset, uint256 amount, bytes calldata recipient, bytes calldata memo)
+        external
+        returns (uint64 nonce);
+
+    /* VIEWS */
+
+    /// @notice Identity of the group, independent of its key.
+    function groupId() external view returns (bytes32);
+
+    /// @notice Random bytes that tell this deployment from any other, also on a chain that was set up anew.
+    function instance() external view returns (bytes32);
+
+    /// @notice The group key, 256 bytes, EIP-2537 encoding of a G2 point.
+    function key() external view returns (bytes memory);
+
+    /// @notice Highest ledger sequence accepted.
+    function sequence() external view returns (uint64);
+
+    /// @notice Nonce of the next outbound.
+    function outboundNonce() external view returns (uint64);
+
+    /// @notice Digest of the newest accepted checkpoint, zero before the first.
+    function checkpointDigest() external view returns (bytes32);
+
+    /// @notice Head of a mailbox after the last message that ran; zero for a new one.
+    function head(bytes32 process) external view returns (bytes32);
+
+    /// @notice What is known of a process.
+    function processInfo(bytes32 process) external view returns (ProcessInfo memory);
+
+    /// @notice What a process may pay out, in 10^-8 units.
+    function custody(bytes32 process, bytes32 asset) external view returns (uint256);
+
+    /// @notice The process that `target` has bound to, zero for none.
+    function processOf(address target) external view returns (bytes32);
+
+    /// @notice Whether `target` has bound to a process.
+    function bound(address target) external view returns (bool);
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IProcess} from "../interfaces/IProcess.sol";
+
+/// @title Messages as they travel, and as they are hashed and delivered.
+/// @dev A record is packed: kind 1, sequence 8, timestamp 8, sender 32, asset 32, amount 16, length 4, payload. It is
+/// unpacked to a buffer that serves both for the leaf and for the call, at these offsets:
+///
+///     0x00 selector, right-aligned     0x80 sequence      0x100 amount
+///     0x20 0x20 (offset of the struct) 0xa0 timestamp     0x120 0x100 (offset of the payload)
+///     0x40 kind                        0xc0 sender        0x140 length
+///     0x60 nonce                       0xe0 asset         0x160 payload, padded with zeros to words
+///
+/// so that keccak256(abi.encode(message)) is the hash from 0x20 on, and the call's data starts at 0x1c.
+///
+/// Buffers are plain memory offsets. The one who loads owns the memory from there to `size` bytes after 0x20.
+library Records {
+    /// @dev Bytes of a record before its payload.
+    uint256 private constant HEADER = 101;
+
+    /// @dev Unpacks the record at calldata offset `record` to `buffer`.
+    /// @param end Calldata offset after the last record.
+    /// @return next Calldata offset of the next record.
+    /// @return size Bytes of abi.encode(message); zero when the record does not end before `end`.
+    function load(uint256 buffer, uint256 record, uint256 end, uint256 nonce)
+        internal
+        pure
+        returns (uint256 next, uint256 size)
+    {
+        assembly ("memory-safe") {
+            next := add(record, HEADER)
+            if iszero(gt(next, end)) {
+                // Amount and length of the payload; 32 bits cannot overflow a calldata offset.
+                let word := calldataload(add(record, 81))
+                let length := and(shr(96, word), 0xffffffff)
+                next := add(next, length)
+                if iszero(gt(next, end)) {
+                    mstore(add(buffer, 0x100), shr(128, word))
+                    mstore(add(buffer, 0x120), 0x100)
+                    mstore(add(buffer, 0x140), length)
+                    // Kind, sequence and timestamp share the first word.
+                    word := calldataload(record)
+                    mstore(add(buffer, 0x20), 0x20)
+                    mstore(add(buffer, 0x40), byte(0, word))
+                    mstore(add(buffer, 0x60), nonce)
+                    mstore(add(buffer, 0x80), and(shr(184, word), 0xffffffffffffffff))
+                    mstore(add(buffer, 0xa0), and(shr(120, word), 0xffffffffffffffff))
+                    // Sender and asset.
+                    calldatacopy(add(buffer, 0xc0), add(record, 17), 0x40)
+                    // The last word is cleared first: its end is padding.
+                    let padded := and(add(length, 0x1f), not(0x1f))
+                    mstore(add(add(buffer, 0x140), padded), mul(length, iszero(padded)))
+                    calldatacopy(add(buffer, 0x160), add(record, HEADER), length)
+                    size := add(0x140, padded)
+                }
+            }
+        }
+    }
+
+    /// @dev Head of the mailbox after the message in `buffer`: keccak256(head, keccak256(abi.encode(message))).
+    function extend(bytes32 head, uint256 buffer, uint256 size) internal pure returns (bytes32 extended) {
+        assembly ("memory-safe") {
+            mstore(0x00, head)
+            mstore(0x20, keccak256(add(buffer, 0x20), size))
+            extended := keccak256(0x00, 0x40)
+        }
+    }
+
+    /// @dev Calls `onMessage` of `target` with the message in `buffer` and at most `gasLimit` gas. Copies nothing back.
+    function call(uint256 buffer, uint256 size, address target, uint256 gasLimit) internal returns (bool success) {
+        bytes32 selector = IProcess.onMessage.selector;
+        assembly ("memory-safe") {
+            mstore(buffer, shr(224, selector))
+            success := call(gasLimit, target, 0, add(buffer, 0x1c), add(size, 4), 0, 0)
+        }
+    }
+
+    function kind(uint256 buffer) internal pure returns (uint256 value) {
+        assembly ("memory-safe") {
+            value := mload(add(buffer, 0x40))
+        }
+    }
+
+    /// @dev Who pays what.
+    function payment(uint256 buffer) internal pure returns (bytes32 sender, bytes32 asset, uint256 amount) {
+        assembly ("memory-safe") {
+            sender := mload(add(buffer, 0xc0))
+            asset := mload(add(buffer, 0xe0))
+            amount := mload(add(buffer, 0x100))
+        }
+    }
+
+    /// @dev Length of the payload and its first word, zero beyond its end.
+    function payloadStart(uint256 buffer) internal pure returns (uint256 length, bytes32 word) {
+        assembly ("memory-safe") {
+            length := mload(add(buffer, 0x140))
+            if length { word := mload(add(buffer, 0x160)) }
+        }
+    }
+}
