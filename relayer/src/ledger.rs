@@ -1,3 +1,11 @@
 //! The ledger as a client sees it: the Safe API and the kernel's RPC.
 
+mod auth;
+pub mod error;
+pub mod keystore;
+pub mod safe;
 pub mod wire;
+
+pub use error::{LedgerError, Refusal};
+pub use keystore::{Keystore, Seed};
+pub use safe::{ClientError, OutputQuery, SafeApi};

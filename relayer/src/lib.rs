@@ -10,6 +10,7 @@ pub mod config;
 pub mod devnet;
 pub mod driver;
 pub mod evm;
+pub mod http;
 pub mod keys;
 pub mod ledger;
 pub mod peer;
