@@ -1,1 +1,12 @@
-//! Being written.
+//! EVM chains: start-up checks, what is read of them, and what is submitted to them.
+//!
+//! Reads that lead to a signature take only final blocks and wait on any doubt; there is no fallback to another endpoint.
+
+pub mod abi;
+pub mod calldata;
+pub mod check;
+pub mod fees;
+pub mod plan;
+pub mod provider;
+pub mod submission;
+pub mod watcher;

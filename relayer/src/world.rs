@@ -1,1 +1,3 @@
-//! Being written.
+//! What a member does to the world, as traits named after the act. The shell implements them; the simulator does too.
+
+pub mod chain;
