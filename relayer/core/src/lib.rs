@@ -24,6 +24,7 @@ pub mod mixin;
 pub mod operation;
 pub mod output;
 pub mod payout;
+mod reader;
 pub mod trace;
 
 pub use account::{Account, Mix, MixMember};

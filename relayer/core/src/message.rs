@@ -6,10 +6,8 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::operation::Policy;
+use crate::reader::Reader;
 use crate::{Account, Amount, AssetId};
-
-/// Bytes of a packed record before its payload: kind 1, sequence 8, timestamp 8, sender 32, asset 32, amount 16, length 4.
-const RECORD_HEADER: usize = 101;
 
 /// Kind tag of a message, as the group contract reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -88,6 +86,7 @@ impl Message {
     }
 
     fn pack_into(&self, records: &mut Vec<u8>) {
+        // kind 1 ‖ sequence 8 ‖ timestamp 8 ‖ sender 32 ‖ asset 32 ‖ amount 16 ‖ length 4 ‖ payload
         records.push(self.kind as u8);
         records.extend_from_slice(&self.sequence.to_be_bytes());
         records.extend_from_slice(&self.timestamp.to_be_bytes());
@@ -152,34 +151,26 @@ pub fn unpack(records: &[u8], first: u64) -> Result<Vec<Message>, RecordError> {
     let (mut messages, mut rest, mut nonce) = (Vec::new(), records, Some(first));
     while !rest.is_empty() {
         let at = records.len().saturating_sub(rest.len());
-        let (header, after) = rest.split_first_chunk::<RECORD_HEADER>().ok_or(RecordError::Short { at })?;
-        let mut fields = header.as_slice();
-        let [tag] = take(&mut fields).ok_or(RecordError::Short { at })?;
-        let kind = MessageKind::from_tag(tag).ok_or(RecordError::Kind { at, kind: tag })?;
-        let mut message = Message {
-            kind,
-            nonce: nonce.ok_or(RecordError::Nonce)?,
-            sequence: u64::from_be_bytes(take(&mut fields).ok_or(RecordError::Short { at })?),
-            timestamp: u64::from_be_bytes(take(&mut fields).ok_or(RecordError::Short { at })?),
-            sender: Account(B256::from(take::<32>(&mut fields).ok_or(RecordError::Short { at })?)),
-            asset: AssetId(take(&mut fields).ok_or(RecordError::Short { at })?),
-            amount: Amount::from_units(u128::from_be_bytes(take(&mut fields).ok_or(RecordError::Short { at })?)),
-            payload: Vec::new(),
-        };
-        let length = u32::from_be_bytes(take(&mut fields).ok_or(RecordError::Short { at })?);
-        let length = usize::try_from(length).map_err(|_| RecordError::Short { at })?;
-        let (payload, after) = after.split_at_checked(length).ok_or(RecordError::Short { at })?;
-        message.payload = payload.to_vec();
-        messages.push(message);
-        (rest, nonce) = (after, nonce.and_then(|nonce| nonce.checked_add(1)));
+        let mut reader = Reader::new(rest);
+        let nonce_here = nonce.ok_or(RecordError::Nonce)?;
+        messages.push(unpack_one(&mut reader, at, nonce_here)?);
+        (rest, nonce) = (reader.rest(), nonce_here.checked_add(1));
     }
     Ok(messages)
 }
 
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, tail) = bytes.split_first_chunk::<N>()?;
-    *bytes = tail;
-    Some(*head)
+fn unpack_one(reader: &mut Reader<'_>, at: usize, nonce: u64) -> Result<Message, RecordError> {
+    let short = RecordError::Short { at };
+    let [kind] = reader.array().ok_or(short)?;
+    let kind = MessageKind::from_tag(kind).ok_or(RecordError::Kind { at, kind })?;
+    let sequence = u64::from_be_bytes(reader.array().ok_or(short)?);
+    let timestamp = u64::from_be_bytes(reader.array().ok_or(short)?);
+    let sender = Account(B256::new(reader.array().ok_or(short)?));
+    let asset = AssetId(reader.array().ok_or(short)?);
+    let amount = Amount::from_units(u128::from_be_bytes(reader.array().ok_or(short)?));
+    let length = u32::from_be_bytes(reader.array().ok_or(short)?);
+    let payload = usize::try_from(length).ok().and_then(|length| reader.slice(length)).ok_or(short)?.to_vec();
+    Ok(Message { kind, nonce, sequence, timestamp, sender, asset, amount, payload })
 }
 
 /// Why bytes are not the records of a batch.

@@ -1,4 +1,9 @@
 //! The memo of a payment: MVM's `Operation` with our flags.
+//!
+//! [`Operation`] is the frame, [`Memo`] what it means under the rules of a group. Decoding is total: every memo that
+//! anybody can put on the ledger has exactly one meaning, and [`MemoKind::Undecodable`] is one of them.
+
+use std::collections::BTreeMap;
 
 use alloy_primitives::Address;
 use serde::{Deserialize, Serialize};
@@ -6,7 +11,34 @@ use uuid::Uuid;
 
 use crate::trace::ChainId;
 use crate::{Amount, AssetId, Mix};
-use std::collections::BTreeMap;
+
+mod decision;
+mod frame;
+mod inspect;
+mod meaning;
+mod own;
+
+pub use decision::{DecisionError, SignedDecision, decision_digest};
+pub use frame::{FIELD_MAX, Form, MEMO_MAX, OPERATION_MAX, Operation, OperationError};
+pub use inspect::{InspectError, Meaning, MemoView, ReturnAddress, inspect_memo, inspect_memo_with};
+pub use meaning::{GAS_DEFAULT, GAS_MAX, GAS_MIN, MeaningError, MemoRules};
+pub use own::{bounce_memo, contract_refund_memo, refund_memo, tick_memo};
+
+/// What an operation asks for, as its first two bytes say.
+pub mod purpose {
+    /// A call of a process (MVM `GroupEvent`).
+    pub const CALL: u16 = 1;
+    /// Registers a process (MVM `AddProcess`).
+    pub const REGISTER: u16 = 11;
+    /// Marks a refund, so that nobody refunds it again.
+    pub const REFUND: u16 = 13;
+    /// A payout that comes back to its process.
+    pub const BOUNCE: u16 = 14;
+    /// A governance message signed by the group.
+    pub const DECISION: u16 = 20;
+    /// Dust that moves ledger time.
+    pub const TICK: u16 = 21;
+}
 
 /// What a memo asks for, decoded in total: anything else is [`MemoKind::Undecodable`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +79,7 @@ pub enum MemoKind {
 }
 
 /// What a registration asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Registration {
     /// The chain, if the platform names one (`eip155:N` or an alias from configuration).
     pub chain: ChainId,
@@ -65,6 +97,7 @@ pub struct Registration {
 
 /// What happens to a call that fails (DESIGN.md section 3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Policy {
     /// An outbound back to the sender.
@@ -88,7 +121,8 @@ pub struct Decision {
 }
 
 /// What a decision can change: everything that a derivation reads and that is not fixed for ever.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "decides", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the parts are those of DERIVATION.md A3 and B7")]
 pub enum DecisionBody {
     /// Outbound k, if it still waits in escrow, goes back to its process.
