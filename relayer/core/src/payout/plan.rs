@@ -1,0 +1,422 @@
+//! The bytes of a derived transaction: inputs, receivers, extra, and the keys of its outputs.
+
+use std::collections::BTreeSet;
+
+use alloy_primitives::{B256, keccak256};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::derive::{CoinRef, Derived, DerivedMemo, Payee};
+use crate::mixin::{Input, KeyError, Output, PrivateKey, RawKey, Transaction, TransactionError, XinAddress};
+use crate::output::CoinId;
+use crate::trace::{Trace, hint};
+use crate::{Amount, AssetId, Mix, MixMember};
+
+/// Most bytes of extra that a transaction without storage may carry (kernel `ExtraSizeGeneralLimit`).
+const EXTRA_MAX: usize = 256;
+/// Domain of the mask secrets of outputs to bare kernel addresses.
+const MASK_DOMAIN: &[u8] = b"lockstep/v1/mask";
+/// Purpose of an operation that nobody may refund again.
+const PURPOSE_REFUND: u16 = 13;
+/// Purpose of an operation that gives a payout back to its process.
+const PURPOSE_BOUNCE: u16 = 14;
+
+/// A coin reference, resolved: where the coin lies and what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResolvedCoin {
+    /// Its place on the ledger.
+    pub id: CoinId,
+    /// What it holds.
+    pub amount: Amount,
+}
+
+/// One output of a [`Plan`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedOutput {
+    /// Who gets it; a legal set, of users only or of bare addresses only.
+    pub receivers: Mix,
+    /// How much.
+    pub amount: Amount,
+}
+
+/// What to ask the key service for one output. The senders named with it are always the group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GhostRequest {
+    /// Sorted.
+    pub receivers: Vec<Uuid>,
+    /// Index of the output.
+    pub index: u16,
+    /// Commits to trace, attempt, index and seed.
+    pub hint: Uuid,
+}
+
+/// What the key service answers: one key a receiver, in sorted order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GhostKeys {
+    /// R = r·B.
+    pub mask: RawKey,
+    /// One-time keys.
+    pub keys: Vec<RawKey>,
+}
+
+/// A transaction whose coins, receivers and extra are fixed, and whose output keys are still to be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    trace: Uuid,
+    attempt: u32,
+    seed: B256,
+    asset: AssetId,
+    coins: Vec<CoinId>,
+    outputs: Vec<PlannedOutput>,
+    extra: Vec<u8>,
+}
+
+impl Plan {
+    /// Plans attempt number `attempt` at `derived`, known to the ledger's API as `trace`. `resolve` gives a coin that is
+    /// final on the ledger, `group` the group's address of a generation, `seed` what outsiders cannot know.
+    ///
+    /// # Errors
+    /// [`PlanError::Unresolved`] for a coin that is not final yet: try again later. Everything else contradicts the rules
+    /// that made `derived`.
+    pub fn new(
+        derived: &Derived,
+        (trace, attempt, seed): (Uuid, u32, B256),
+        resolve: impl Fn(&CoinRef) -> Option<ResolvedCoin>,
+        group: impl Fn(u32) -> Option<Mix>,
+    ) -> Result<Self, PlanError> {
+        let (mut coins, mut total_in) = (Vec::new(), Amount::ZERO);
+        for reference in &derived.inputs {
+            let coin = resolve(reference).ok_or(PlanError::Unresolved(*reference))?;
+            total_in = total_in.checked_add(coin.amount).ok_or(PlanError::Unbalanced)?;
+            coins.push(coin.id);
+        }
+        if coins.iter().collect::<BTreeSet<_>>().len() != coins.len() || coins.is_empty() {
+            return Err(PlanError::Coins);
+        }
+        let (mut outputs, mut total_out) = (Vec::new(), Amount::ZERO);
+        for (payee, amount) in &derived.outputs {
+            let receivers = match payee {
+                Payee::Mix(mix) => mix.clone(),
+                Payee::Group(generation) => group(*generation).ok_or(PlanError::Generation(*generation))?,
+            };
+            if amount.is_zero() || !receivers.is_legal() {
+                return Err(PlanError::Output(outputs.len()));
+            }
+            total_out = total_out.checked_add(*amount).ok_or(PlanError::Unbalanced)?;
+            outputs.push(PlannedOutput { receivers, amount: *amount });
+        }
+        if total_in != total_out {
+            return Err(PlanError::Unbalanced);
+        }
+        let extra = extra(derived)?;
+        if extra.len() > EXTRA_MAX {
+            return Err(PlanError::Extra(extra.len()));
+        }
+        Ok(Self { trace, attempt, seed, asset: derived.asset, coins, outputs, extra })
+    }
+
+    /// The coins it spends, in the order of the inputs.
+    pub fn coins(&self) -> &[CoinId] {
+        &self.coins
+    }
+
+    /// What it pays, in the order of the outputs.
+    pub fn outputs(&self) -> &[PlannedOutput] {
+        &self.outputs
+    }
+
+    /// What to ask the key service: one request for each output to ledger users. Keys of bare addresses are derived here.
+    pub fn key_requests(&self) -> Vec<GhostRequest> {
+        let mut requests = Vec::new();
+        for (index, output) in (0_u16..).zip(&self.outputs) {
+            if let Some(receivers) = output.receivers.users() {
+                let hint = hint(self.trace, self.attempt, index, &self.seed);
+                requests.push(GhostRequest { receivers, index, hint });
+            }
+        }
+        requests
+    }
+
+    /// The transaction, from the answers to [`Self::key_requests`] in the same order.
+    ///
+    /// # Errors
+    /// [`PlanError::Keys`] for answers that do not fit: another number of answers or keys, a key or mask that the kernel
+    /// would refuse, a key twice.
+    pub fn build(&self, answers: &[GhostKeys]) -> Result<Transaction, PlanError> {
+        let mut answers = answers.iter();
+        let mut outputs = Vec::new();
+        for (index, output) in (0_u16..).zip(&self.outputs) {
+            let users = output.receivers.users().map(|users| users.len());
+            outputs.push(match users {
+                Some(count) => {
+                    let keys = answers.next().ok_or(PlanError::Keys(index))?;
+                    of_answer(output, keys, count).ok_or(PlanError::Keys(index))?
+                }
+                None => self.of_addresses(output, index)?,
+            });
+        }
+        let count = outputs.iter().map(|output| output.keys.len()).sum::<usize>();
+        let distinct = outputs.iter().flat_map(|output| &output.keys).collect::<BTreeSet<_>>();
+        if distinct.len() != count || answers.next().is_some() {
+            return Err(PlanError::Keys(u16::try_from(outputs.len()).unwrap_or(u16::MAX)));
+        }
+        let inputs = self.coins.iter().copied().map(Input::of_coin).collect();
+        Ok(Transaction::new(self.asset, inputs, outputs, Vec::new(), self.extra.clone())?)
+    }
+
+    /// An output to bare addresses; its mask secret comes from the seed, so nobody can know the keys before the group does.
+    fn of_addresses(&self, output: &PlannedOutput, index: u16) -> Result<Output, PlanError> {
+        let address = |member: &MixMember| match member {
+            MixMember::Address(spend, view) => {
+                XinAddress::from_bytes(*spend, *view).map_err(|_| PlanError::Keys(index))
+            }
+            MixMember::User(_) => Err(PlanError::Output(usize::from(index))),
+        };
+        let receivers = output.receivers.members().iter().map(address).collect::<Result<Vec<_>, _>>()?;
+        let r = mask_secret(&self.seed, self.trace, index)?;
+        Ok(Output::of_addresses(output.amount, &receivers, output.receivers.threshold(), &r, index)?)
+    }
+}
+
+/// The answer as an output, if it has `count` keys that the kernel accepts.
+fn of_answer(output: &PlannedOutput, answer: &GhostKeys, count: usize) -> Option<Output> {
+    let valid = answer.keys.iter().chain([&answer.mask]).all(|key| key.check().is_ok());
+    (valid && answer.keys.len() == count)
+        .then(|| Output::of_keys(output.amount, answer.keys.clone(), answer.mask, output.receivers.threshold()))
+}
+
+/// r of output `index`: two keccak halves of domain ‖ seed ‖ trace ‖ index ‖ half, reduced. The seed differs by attempt.
+fn mask_secret(seed: &B256, trace: Uuid, index: u16) -> Result<PrivateKey, KeyError> {
+    let domain = keccak256(MASK_DOMAIN);
+    let half = |number: u8| {
+        keccak256([domain.as_slice(), seed.as_slice(), trace.as_bytes(), &index.to_be_bytes(), &[number]].concat())
+    };
+    let mut wide = [0; 64];
+    wide.copy_from_slice(&[half(0).0, half(1).0].concat());
+    PrivateKey::from_seed(&wide)
+}
+
+/// What the transaction's extra says.
+fn extra(derived: &Derived) -> Result<Vec<u8>, PlanError> {
+    match &derived.memo {
+        DerivedMemo::Internal => Ok(Vec::new()),
+        DerivedMemo::Pay(memo) => Ok(memo.clone()),
+        DerivedMemo::Bounce(process) => Ok(own_memo(PURPOSE_BOUNCE, *process, &[])),
+        DerivedMemo::Refund => match &derived.trace {
+            Trace::Refund { output } | Trace::Return { output } => {
+                Ok(own_memo(PURPOSE_REFUND, Uuid::nil(), output.as_bytes()))
+            }
+            Trace::Forward { .. }
+            | Trace::Pay { .. }
+            | Trace::Escrow { .. }
+            | Trace::Settle { .. }
+            | Trace::Move { .. }
+            | Trace::Consolidate { .. }
+            | Trace::Migrate { .. } => Err(PlanError::Memo),
+        },
+    }
+}
+
+/// A memo of the group's own: an operation in its raw form, with neither platform nor address.
+fn own_memo(purpose: u16, process: Uuid, extra: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(extra.len()).unwrap_or(u16::MAX);
+    [&purpose.to_be_bytes(), process.as_bytes().as_slice(), &[0; 4], &length.to_be_bytes(), extra].concat()
+}
+
+/// Why no transaction can be built.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum PlanError {
+    /// A coin is not final on the ledger yet.
+    #[error("the coin {0:?} is not final yet")]
+    Unresolved(CoinRef),
+    /// No coin, or one twice.
+    #[error("the inputs are not distinct coins")]
+    Coins,
+    /// A generation that the group never had.
+    #[error("the group has no generation {0}")]
+    Generation(u32),
+    /// An output of nothing, or to a set that the ledger cannot pay.
+    #[error("output {0} cannot be paid")]
+    Output(usize),
+    /// Inputs and outputs do not sum up to the same.
+    #[error("inputs and outputs do not sum up to the same")]
+    Unbalanced,
+    /// More than the kernel takes.
+    #[error("an extra of {0} bytes, at most {EXTRA_MAX}")]
+    Extra(usize),
+    /// A refund mark without a refunded output.
+    #[error("a refund names no output")]
+    Memo,
+    /// The key service's answer for an output cannot be used; the number of outputs stands for all of them together.
+    #[error("the keys of output {0} cannot be used")]
+    Keys(u16),
+    /// A mask or key that arithmetic excludes.
+    #[error("a derived key is invalid")]
+    Derived(#[from] KeyError),
+    /// Above the kernel's bounds.
+    #[error("the transaction is too large")]
+    Transaction(#[from] TransactionError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: Uuid = Uuid::from_u128(0xaaaa);
+    const SEED: B256 = B256::repeat_byte(5);
+
+    fn group() -> Mix {
+        Mix::of_users((1..=4).map(Uuid::from_u128), 3)
+    }
+
+    fn bob() -> Mix {
+        Mix::of_users([Uuid::from_u128(77)], 1)
+    }
+
+    fn coin(index: u16) -> CoinId {
+        CoinId { transaction: B256::repeat_byte(9), index }
+    }
+
+    /// A payout of 30 to bob out of two coins of 20.
+    fn derived() -> Derived {
+        let trace = Trace::Pay { chain: 1, k: 7 };
+        let units = Amount::from_units;
+        let (first, second) = (CoinRef::Output(Uuid::from_u128(0)), CoinRef::Virtual { trace, index: 1 });
+        let outputs = vec![(Payee::Mix(bob()), units(30)), (Payee::Group(0), units(10))];
+        let memo = DerivedMemo::Pay(vec![0, 1, 2]);
+        Derived { trace, asset: AssetId([3; 32]), inputs: vec![first, second], outputs, memo }
+    }
+
+    fn resolve(reference: &CoinRef) -> Option<ResolvedCoin> {
+        let index = match reference {
+            CoinRef::Output(id) => u16::try_from(id.as_u128()).ok()?,
+            CoinRef::Virtual { index, .. } => *index,
+        };
+        (index < 100).then(|| ResolvedCoin { id: coin(index), amount: Amount::from_units(20) })
+    }
+
+    fn plan(derived: &Derived) -> Result<Plan, PlanError> {
+        Plan::new(derived, (TRACE, 2, SEED), resolve, |generation| (generation == 0).then(group))
+    }
+
+    fn keys(count: u8, first: u8) -> GhostKeys {
+        let key = |i: u8| PrivateKey::from_ed25519_seed(&[i; 32]).public().raw();
+        GhostKeys { mask: key(255), keys: (first..).take(usize::from(count)).map(key).collect() }
+    }
+
+    #[test]
+    fn what_breaks_the_rules_should_not_be_planned() {
+        let late = Derived { inputs: vec![CoinRef::Output(Uuid::from_u128(100))], ..derived() };
+        assert_eq!(plan(&late), Err(PlanError::Unresolved(late.inputs[0])));
+        let twice = Derived { inputs: vec![derived().inputs[0]; 2], ..derived() };
+        assert_eq!(plan(&twice), Err(PlanError::Coins));
+        let mut changed = derived();
+        changed.outputs[1].1 = Amount::from_units(11);
+        assert_eq!(plan(&changed), Err(PlanError::Unbalanced));
+        changed.outputs[1] = (Payee::Group(1), Amount::from_units(10));
+        assert_eq!(plan(&changed), Err(PlanError::Generation(1)));
+        changed.outputs[1] = (Payee::Mix(Mix::of_users([], 1)), Amount::from_units(10));
+        assert_eq!(plan(&changed), Err(PlanError::Output(1)));
+        changed.outputs[1] = (Payee::Group(0), Amount::ZERO);
+        assert_eq!(plan(&changed), Err(PlanError::Output(1)));
+        assert_eq!(plan(&Derived { memo: DerivedMemo::Refund, ..derived() }), Err(PlanError::Memo));
+        assert_eq!(plan(&Derived { memo: DerivedMemo::Pay(vec![0; 257]), ..derived() }), Err(PlanError::Extra(257)));
+    }
+
+    #[test]
+    fn keys_that_do_not_fit_should_not_be_used() {
+        let plan = plan(&derived()).expect("a plan");
+        let refused = |answers: &[GhostKeys]| matches!(plan.build(answers), Err(PlanError::Keys(_)));
+        assert!(refused(&[]) && refused(&[keys(1, 1)]) && refused(&[keys(2, 1), keys(4, 5)]));
+        assert!(refused(&[keys(1, 1), keys(4, 2), keys(1, 9)]), "more than asked for");
+        assert!(refused(&[keys(1, 1), keys(4, 1)]), "a key twice");
+        let zero = GhostKeys { mask: RawKey::ZERO, ..keys(1, 1) };
+        assert!(refused(&[zero, keys(4, 2)]));
+    }
+
+    #[test]
+    fn the_key_service_should_be_asked_in_these_words() {
+        let requests = plan(&derived()).expect("a plan").key_requests();
+        let text: Vec<_> = requests.iter().map(|request| request.hint.to_string()).collect();
+        assert_eq!((requests[0].index, requests[1].index), (0, 1));
+        assert_eq!(requests[0].receivers, [Uuid::from_u128(77)]);
+        assert_eq!(requests[1].receivers, (1..=4).map(Uuid::from_u128).collect::<Vec<_>>());
+        assert_eq!(text, ["9b0adc08-7161-5159-800d-7362621515a7", "7f8f747c-cdf9-5372-85bc-4a2a4591d82b"]);
+    }
+
+    #[test]
+    fn the_bytes_of_a_payout_should_stay() {
+        let transaction = plan(&derived()).expect("a plan").build(&[keys(1, 1), keys(4, 2)]).expect("a payout");
+        assert_eq!(transaction.coins(), Some(vec![coin(0), coin(1)]));
+        let outputs: Vec<_> =
+            transaction.outputs().iter().map(|out| (out.amount.units(), out.script.to_string())).collect();
+        assert_eq!(outputs, [(30, "fffe01".to_owned()), (10, "fffe03".to_owned())]);
+        assert_eq!(transaction.extra(), [0, 1, 2]);
+        let frozen = [
+            "77770005",
+            "0303030303030303030303030303030303030303030303030303030303030303",
+            "0002",
+            "0909090909090909090909090909090909090909090909090909090909090909",
+            "0000000000000000",
+            "0909090909090909090909090909090909090909090909090909090909090909",
+            "0001000000000000",
+            "0002",
+            "000000011e0001",
+            "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c",
+            "76a1592044a6e4f511265bca73a604d90b0529d1df602be30a19a9257660d1f5",
+            "0003fffe010000",
+            "000000010a0004",
+            "8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394",
+            "ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1",
+            "ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c",
+            "6e7a1cdd29b0b78fd13af4c5598feff4ef2a97166e3ca6f2e4fbfccd80505bf1",
+            "76a1592044a6e4f511265bca73a604d90b0529d1df602be30a19a9257660d1f5",
+            "0003fffe030000",
+            "0000",
+            "00000003000102",
+            "0000",
+        ];
+        assert_eq!(hex::encode(transaction.payload()), frozen.concat());
+        assert_eq!(hex::encode(transaction.hash()), "bc2066bbf4da34f8f3cb1a84063ef0b95dd7f8c61c58dc48d4b8c79937543fd3");
+    }
+
+    #[test]
+    fn the_groups_own_memos_should_be_raw_operations() {
+        let output = Uuid::from_u128(0x1122);
+        let outputs = vec![(Payee::Mix(bob()), Amount::from_units(40))];
+        let refund = Derived { trace: Trace::Refund { output }, memo: DerivedMemo::Refund, outputs, ..derived() };
+        let plain = format!("000d{}000000000010{}", "00".repeat(16), output.simple());
+        assert_eq!(hex::encode(&plan(&refund).expect("a plan").extra), plain);
+        let bounce = Derived { memo: DerivedMemo::Bounce(output), ..derived() };
+        assert_eq!(hex::encode(&plan(&bounce).expect("a plan").extra), format!("000e{}000000000000", output.simple()));
+        assert!(plan(&Derived { memo: DerivedMemo::Internal, ..derived() }).expect("a plan").extra.is_empty());
+    }
+
+    #[test]
+    fn bare_addresses_should_get_keys_that_only_the_seed_gives() {
+        let (spend, view) = (PrivateKey::from_ed25519_seed(&[1; 32]), PrivateKey::from_ed25519_seed(&[2; 32]));
+        let address = MixMember::Address(spend.public().to_bytes(), view.public().to_bytes());
+        let mut derived = derived();
+        derived.outputs[0].0 = Payee::Mix(Mix::new(vec![address], 1));
+        let built = |seed: B256| {
+            let plan = Plan::new(&derived, (TRACE, 2, seed), resolve, |_| Some(group())).expect("a plan");
+            assert_eq!(plan.key_requests().len(), 1, "for the change alone");
+            plan.build(&[keys(4, 2)]).expect("a payout").outputs()[0].clone()
+        };
+        let output = built(SEED);
+        let mask = output.mask.check().expect("a valid mask");
+        let private = crate::mixin::ghost::derive_private(&mask, &view, &spend, 0).expect("a key");
+        assert_eq!(output.keys, [private.public().raw()]);
+        assert_ne!(built(B256::ZERO).mask, output.mask);
+    }
+
+    #[test]
+    fn a_set_of_users_and_addresses_should_not_be_planned_into_keys() {
+        let mut derived = derived();
+        let address = MixMember::Address([1; 32], [2; 32]);
+        derived.outputs[0].0 = Payee::Mix(Mix::new(vec![MixMember::User(Uuid::nil()), address], 1));
+        let plan = plan(&derived).expect("a plan");
+        assert!(plan.build(&[keys(4, 2)]).is_err());
+    }
+}
