@@ -1,1 +1,3 @@
-//! Being written.
+//! Everything that a group needs, on one machine.
+
+pub mod anvil;
