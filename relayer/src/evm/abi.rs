@@ -3,7 +3,7 @@
 #[expect(missing_docs, reason = "written by the macro; IGroup.sol documents it")]
 mod generated {
     alloy::sol!(
-        #[sol(rpc)]
+        #[sol(rpc, all_derives)]
         Group,
         "../contracts/abi/Group.json"
     );
