@@ -1,1 +1,183 @@
-//! Being written.
+//! What members ask each other: JSON over HTTP, every request and every answer signed.
+//!
+//! Nothing is pushed. A member answers what it has already promised by a row of its own: its partial signature of the
+//! checkpoint at a sequence, the hash of a payout it has derived, its signatures of that payout, and how far it is. So any
+//! question may be asked any number of times, by any member, in any order.
+//!
+//! Requests and answers carry HTTP message signatures (RFC 9421) with the members' identity keys; see [`signature`]. Who
+//! asks is the owner of the key, never what a body says.
+
+mod client;
+mod guard;
+mod server;
+pub mod signature;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use lockstep_core::group::{Group, Member};
+use lockstep_core::trace::ChainId;
+use lockstep_core::{B256, Uuid};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use client::{Fault, PeerClient, PeerError};
+pub use server::router;
+
+/// Largest body of a request or an answer, in bytes (DESIGN.md section 9). The largest real one, the signatures of 255
+/// inputs, has about 50 KB.
+pub const BODY_MAX: usize = 64 * 1024;
+/// How far a signature's time may be from the receiver's clock, in seconds.
+pub const WINDOW_S: u64 = 60;
+
+/// Seconds since 1970. Passed in, so that tests decide what time it is.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The section `peer`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PeerConfig {
+    /// Longest wait for one answer.
+    pub timeout_ms: u64,
+}
+
+impl Default for PeerConfig {
+    fn default() -> Self {
+        Self { timeout_ms: 3_000 }
+    }
+}
+
+impl PeerConfig {
+    /// Longest wait for one answer.
+    pub const fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+}
+
+/// A member's own end of every conversation.
+#[derive(Clone)]
+pub struct Local {
+    group: Arc<Group>,
+    index: u8,
+    identity: SigningKey,
+    clock: Clock,
+}
+
+impl Local {
+    /// The member of `group` whose identity key this is.
+    ///
+    /// # Errors
+    /// When the key is no member's.
+    pub fn new(group: Arc<Group>, identity: SigningKey, clock: Clock) -> Result<Self, NotAMember> {
+        let index = group.member_by_identity(identity.verifying_key().as_bytes()).ok_or(NotAMember)?.index;
+        Ok(Self { group, index, identity, clock })
+    }
+
+    /// This member's index.
+    pub const fn index(&self) -> u8 {
+        self.index
+    }
+
+    fn member(&self, index: u8) -> Option<&Member> {
+        self.group.member(index)
+    }
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// An identity key that is not in the group file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the identity key belongs to no member of the group")]
+pub struct NotAMember;
+
+/// A member's signature of the checkpoint at a sequence, with what it signed: a difference shows where views part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partial {
+    /// The applied ledger sequence.
+    pub sequence: u64,
+    /// History after it.
+    pub history: B256,
+    /// Root of the frontier after it.
+    pub root: B256,
+    /// Compressed G1, not verified by anyone yet.
+    #[serde(with = "hex::serde")]
+    pub signature: [u8; 48],
+}
+
+/// One signature of a payout: by the key at `key` of input `input`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputSignature {
+    /// Index of the input.
+    pub input: u16,
+    /// Index of the key among that input's keys.
+    pub key: u16,
+    /// ed25519, not verified by anyone yet.
+    #[serde(with = "hex::serde")]
+    pub signature: [u8; 64],
+}
+
+/// How far a member is. For people and for the choice whom to ask; nothing is derived from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The last applied ledger sequence.
+    pub sequence: u64,
+    /// History after it.
+    pub history: B256,
+    /// Whether the member met a contradiction and signs nothing any more.
+    pub halted: bool,
+    /// How far each chain is read.
+    pub chains: BTreeMap<ChainId, ChainStatus>,
+}
+
+/// How far one chain is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainStatus {
+    /// The last final block that was read.
+    pub block: u64,
+    /// The ledger sequence that the contract had accepted there.
+    pub accepted: u64,
+    /// The nonce of the next outbound.
+    pub next_outbound: u64,
+}
+
+/// Answers peers from what is durably promised. `None` means "not yet": the peer asks again.
+pub trait AnswerPeers: Send + Sync + 'static {
+    /// This member's partial signature of the checkpoint at an applied sequence.
+    fn partial(&self, sequence: u64) -> impl Future<Output = Result<Option<Partial>, AnswerError>> + Send;
+
+    /// The payload hash that this member derives for an attempt of a payout.
+    fn payout_hash(&self, trace: Uuid, attempt: u32) -> impl Future<Output = Result<Option<B256>, AnswerError>> + Send;
+
+    /// This member's signatures of an attempt of a payout, given only behind its guard rows.
+    fn payout_signature(
+        &self,
+        trace: Uuid,
+        attempt: u32,
+    ) -> impl Future<Output = Result<Option<Vec<InputSignature>>, AnswerError>> + Send;
+
+    /// How far this member is.
+    fn status(&self) -> impl Future<Output = Result<Status, AnswerError>> + Send;
+}
+
+/// Why a member cannot answer, beyond "not yet".
+#[derive(Debug, Error)]
+pub enum AnswerError {
+    /// It met a contradiction and signs nothing any more.
+    #[error("this member has halted")]
+    Halted,
+    /// Its store failed. The cause is logged and not told.
+    #[error("this member cannot answer now")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+#[cfg(test)]
+mod tests;

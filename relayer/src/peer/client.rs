@@ -1,0 +1,242 @@
+//! The asking end.
+
+use axum::http::StatusCode;
+use lockstep_core::{B256, Uuid};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::signature::{self, Nonce, RequestParts, SIGNATURE, SignatureError, Signed};
+use super::wire::{
+    AskPartial, AskPayout, AskStatus, PARTIAL, PAYOUT_HASH, PAYOUT_SIGNATURE, PayoutHash, PayoutSignatures, Refusal,
+    STATUS,
+};
+use crate::http::{HttpError, http_client, read_body};
+
+use super::{BODY_MAX, InputSignature, Local, Partial, PeerConfig, Status, WINDOW_S};
+
+/// Asks other members. Cheap to clone; clones share their connections.
+#[derive(Clone, Debug)]
+pub struct PeerClient {
+    local: Local,
+    http: reqwest::Client,
+}
+
+impl PeerClient {
+    /// A client that asks as `local`.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made on this system.
+    pub fn new(local: Local, config: &PeerConfig) -> Result<Self, PeerError> {
+        Ok(Self { local, http: http_client(config.timeout()).map_err(PeerError::Client)? })
+    }
+
+    /// A member's partial signature of the checkpoint at an applied sequence, or `None` while it has none. The signature
+    /// itself is not verified.
+    ///
+    /// # Errors
+    /// See [`PeerError::fault`].
+    pub async fn pull_partial(&self, member: u8, sequence: u64) -> Result<Option<Partial>, PeerError> {
+        let answer: Option<Partial> = self.ask(member, PARTIAL, &AskPartial { sequence }).await?;
+        checked(member, answer, |partial| partial.sequence == sequence)
+    }
+
+    /// The payload hash that a member derives for an attempt of a payout, or `None` while it has none.
+    ///
+    /// # Errors
+    /// See [`PeerError::fault`].
+    pub async fn pull_payout_hash(&self, member: u8, trace: Uuid, attempt: u32) -> Result<Option<B256>, PeerError> {
+        let answer: Option<PayoutHash> = self.ask(member, PAYOUT_HASH, &AskPayout { trace, attempt }).await?;
+        let answer = checked(member, answer, |answer| (answer.trace, answer.attempt) == (trace, attempt))?;
+        Ok(answer.map(|answer| answer.hash))
+    }
+
+    /// A member's signatures of an attempt of a payout, or `None` while it gives none. They are not verified.
+    ///
+    /// # Errors
+    /// See [`PeerError::fault`].
+    pub async fn pull_payout_signature(
+        &self,
+        member: u8,
+        trace: Uuid,
+        attempt: u32,
+    ) -> Result<Option<Vec<InputSignature>>, PeerError> {
+        let answer: Option<PayoutSignatures> =
+            self.ask(member, PAYOUT_SIGNATURE, &AskPayout { trace, attempt }).await?;
+        let answer = checked(member, answer, |answer| (answer.trace, answer.attempt) == (trace, attempt))?;
+        Ok(answer.map(|answer| answer.signatures))
+    }
+
+    /// How far a member is.
+    ///
+    /// # Errors
+    /// See [`PeerError::fault`].
+    pub async fn pull_status(&self, member: u8) -> Result<Status, PeerError> {
+        self.ask(member, STATUS, &AskStatus {}).await?.ok_or(PeerError::WrongAnswer { member })
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        member: u8,
+        path: &'static str,
+        question: &(impl Serialize + Sync),
+    ) -> Result<Option<T>, PeerError> {
+        let peer = self.local.member(member).ok_or(PeerError::NotAMember(member))?;
+        let body = serde_json::to_vec(question).map_err(PeerError::Question)?;
+        let (group, nonce) = (hex::encode(self.local.group.id()), rand::random::<Nonce>());
+        let parts = RequestParts { method: "POST", path, group: &group, to: member };
+        let headers = signature::sign_request(&self.local.identity, (self.local.clock)(), nonce, parts, &body);
+        let mut request = self.http.post(format!("{}{path}", peer.peer));
+        let mut asked = String::new();
+        for (name, value) in headers {
+            if name == SIGNATURE {
+                asked.clone_from(&value);
+            }
+            request = request.header(name, value);
+        }
+        let request = request.header("content-type", "application/json").body(body);
+        let response = request.send().await.map_err(|source| PeerError::http(member, source.into()))?;
+
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = read_body(response, BODY_MAX).await.map_err(|source| PeerError::http(member, source))?;
+        let untrusted = |source| PeerError::Untrusted { member, source };
+        let signed = match Signed::answer(&headers) {
+            Ok(signed) => signed,
+            // A member signs only for members: this one does not know us, or something stands between us.
+            Err(_) if !status.is_success() => return Err(PeerError::refused(member, status, &body)),
+            Err(source) => return Err(untrusted(source)),
+        };
+        signed.check_time((self.local.clock)(), WINDOW_S).map_err(untrusted)?;
+        signed.verify_answer(&peer.identity, status.as_u16(), &asked, &body).map_err(untrusted)?;
+        match status {
+            StatusCode::OK => {
+                let answer = serde_json::from_slice(&body);
+                answer.map(Some).map_err(|source| PeerError::Malformed { member, source })
+            }
+            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::CONFLICT => Err(PeerError::Halted { member }),
+            _ => Err(PeerError::refused(member, status, &body)),
+        }
+    }
+}
+
+/// What was answered must be what was asked.
+fn checked<T>(member: u8, answer: Option<T>, fits: impl FnOnce(&T) -> bool) -> Result<Option<T>, PeerError> {
+    match answer {
+        Some(answer) if !fits(&answer) => Err(PeerError::WrongAnswer { member }),
+        Some(_) | None => Ok(answer),
+    }
+}
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Our own, or our configuration's.
+    Us,
+    /// The network's, or a member that is just not there. Ask again later.
+    Nobody,
+    /// What arrived is authentic and wrong, or cannot be authentic: the member, or whoever holds its address, is to blame.
+    Peer,
+}
+
+/// Why a member's answer is not there.
+#[derive(Debug, Error)]
+pub enum PeerError {
+    /// No HTTP client on this system.
+    #[error("cannot make an HTTP client")]
+    Client(#[source] HttpError),
+    /// An index that the group does not have.
+    #[error("member {0} is not in the group")]
+    NotAMember(u8),
+    /// Our own question cannot be written.
+    #[error("cannot write the question")]
+    Question(#[source] serde_json::Error),
+    /// No connection, or none that lasted, or nothing within the time-out.
+    #[error("member {member} cannot be reached")]
+    Unreachable {
+        /// Whom we asked.
+        member: u8,
+        /// What happened.
+        #[source]
+        source: HttpError,
+    },
+    /// An error, in words that are not to be trusted.
+    #[error("member {member} refused with status {status}: {reason}")]
+    Refused {
+        /// Whom we asked.
+        member: u8,
+        /// The HTTP status.
+        status: u16,
+        /// What it said, shortened.
+        reason: String,
+    },
+    /// The member met a contradiction: a person must look at it.
+    #[error("member {member} has halted")]
+    Halted {
+        /// Whom we asked.
+        member: u8,
+    },
+    /// Not signed by the member, or not for this question.
+    #[error("the answer of member {member} cannot be believed")]
+    Untrusted {
+        /// Whom we asked.
+        member: u8,
+        /// What is wrong.
+        #[source]
+        source: SignatureError,
+    },
+    /// More than 64 KiB.
+    #[error("the answer of member {member} is larger than 64 KiB")]
+    TooLarge {
+        /// Whom we asked.
+        member: u8,
+    },
+    /// Signed by the member, and not what the protocol says.
+    #[error("the answer of member {member} is malformed")]
+    Malformed {
+        /// Whom we asked.
+        member: u8,
+        /// Where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Signed by the member, and an answer to something else.
+    #[error("member {member} answered another question")]
+    WrongAnswer {
+        /// Whom we asked.
+        member: u8,
+    },
+}
+
+impl PeerError {
+    /// Whose fault it is.
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Client(_) | Self::NotAMember(_) | Self::Question(_) => Fault::Us,
+            Self::Unreachable { .. } | Self::Refused { .. } | Self::Halted { .. } => Fault::Nobody,
+            Self::Untrusted { .. } | Self::TooLarge { .. } | Self::Malformed { .. } | Self::WrongAnswer { .. } => {
+                Fault::Peer
+            }
+        }
+    }
+
+    /// Whether asking again may help.
+    pub const fn is_worth_retrying(&self) -> bool {
+        matches!(self.fault(), Fault::Nobody)
+    }
+
+    fn http(member: u8, source: HttpError) -> Self {
+        match source {
+            HttpError::BodyTooLong { .. } => Self::TooLarge { member },
+            HttpError::Timeout(_) | HttpError::Connect(_) | HttpError::Broken(_) | HttpError::Unsendable(_) => {
+                Self::Unreachable { member, source }
+            }
+        }
+    }
+
+    fn refused(member: u8, status: StatusCode, body: &[u8]) -> Self {
+        let said = serde_json::from_slice(body).map(|refusal: Refusal| refusal.error).unwrap_or_default();
+        let reason = said.chars().filter(|c| !c.is_control()).take(120).collect();
+        Self::Refused { member, status: status.as_u16(), reason }
+    }
+}

@@ -1,0 +1,282 @@
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use ed25519_dalek::SigningKey;
+use lockstep_core::group::{Group, GroupFile};
+
+use super::signature::{RequestParts, sign_request};
+use super::*;
+use crate::keys::tests::dealt;
+
+const NOW: u64 = 1_700_000_000;
+
+struct Fixed;
+
+fn partial_of(sequence: u64) -> Partial {
+    Partial { sequence, history: B256::repeat_byte(1), root: B256::repeat_byte(2), signature: [3; 48] }
+}
+
+fn signatures() -> Vec<InputSignature> {
+    (0..255).map(|input| InputSignature { input, key: 1, signature: [7; 64] }).collect()
+}
+
+impl AnswerPeers for Fixed {
+    async fn partial(&self, sequence: u64) -> Result<Option<Partial>, AnswerError> {
+        match sequence {
+            404 => Ok(None),
+            409 => Err(AnswerError::Halted),
+            503 => Err(AnswerError::Unavailable("the disk is full".into())),
+            // A member that answers something else than what it was asked.
+            666 => Ok(Some(partial_of(667))),
+            _ => Ok(Some(partial_of(sequence))),
+        }
+    }
+
+    async fn payout_hash(&self, trace: Uuid, attempt: u32) -> Result<Option<B256>, AnswerError> {
+        Ok((!trace.is_nil()).then(|| B256::left_padding_from(&attempt.to_be_bytes())))
+    }
+
+    async fn payout_signature(&self, _: Uuid, attempt: u32) -> Result<Option<Vec<InputSignature>>, AnswerError> {
+        let too_many = || signatures().into_iter().cycle().take(1_000).collect();
+        Ok(Some(if attempt == 0 { signatures() } else { too_many() }))
+    }
+
+    async fn status(&self) -> Result<Status, AnswerError> {
+        let chain = ChainStatus { block: 9, accepted: 7, next_outbound: 2 };
+        let chains = BTreeMap::from([(31_337, chain)]);
+        Ok(Status { sequence: 7, history: B256::repeat_byte(1), halted: false, chains })
+    }
+}
+
+/// Member 1 serves on loopback; `clock` is that of both ends.
+struct Pair {
+    group: Arc<Group>,
+    keys: Vec<SigningKey>,
+    address: SocketAddr,
+    clock: Arc<AtomicU64>,
+}
+
+async fn serve(router: Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+fn time(clock: &Arc<AtomicU64>) -> Clock {
+    let clock = Arc::clone(clock);
+    Arc::new(move || clock.load(Ordering::Relaxed))
+}
+
+fn group_at(address: SocketAddr, change: impl FnOnce(&mut GroupFile)) -> (Arc<Group>, Vec<SigningKey>) {
+    let mut sample = dealt(4);
+    sample.file.members[0].peer = format!("http://{address}");
+    change(&mut sample.file);
+    let keys = sample.members.into_iter().map(|member| member.identity).collect();
+    (Arc::new(Group::parse(&sample.file).expect("a group")), keys)
+}
+
+async fn pair() -> Pair {
+    let clock = Arc::new(AtomicU64::new(NOW));
+    let (group, keys) = group_at("127.0.0.1:1".parse().expect("an address"), |_| ());
+    let server = Local::new(Arc::clone(&group), keys[0].clone(), time(&clock)).expect("a member");
+    let address = serve(router(server, Arc::new(Fixed))).await;
+    let (group, keys) = group_at(address, |_| ());
+    Pair { group, keys, address, clock }
+}
+
+impl Pair {
+    fn client(&self) -> PeerClient {
+        let local = Local::new(Arc::clone(&self.group), self.keys[1].clone(), time(&self.clock)).expect("a member");
+        PeerClient::new(local, &PeerConfig::default()).expect("a client")
+    }
+
+    /// A request that is right in all parts but those that a test changes.
+    fn request(&self) -> Hostile {
+        Hostile {
+            key: self.keys[1].clone(),
+            created: NOW,
+            nonce: [1; 16],
+            path: wire::PARTIAL,
+            group: hex::encode(self.group.id()),
+            to: 1,
+            signed_body: br#"{"sequence":7}"#.to_vec(),
+            sent_body: br#"{"sequence":7}"#.to_vec(),
+            url: format!("http://{}", self.address),
+        }
+    }
+}
+
+struct Hostile {
+    key: SigningKey,
+    created: u64,
+    nonce: [u8; 16],
+    path: &'static str,
+    group: String,
+    to: u8,
+    signed_body: Vec<u8>,
+    sent_body: Vec<u8>,
+    url: String,
+}
+
+impl Hostile {
+    async fn send(self) -> (StatusCode, HeaderMap, String) {
+        let parts = RequestParts { method: "POST", path: wire::PARTIAL, group: &self.group, to: self.to };
+        let client = crate::http::http_client(std::time::Duration::from_secs(5)).expect("a client");
+        let mut request = client.post(format!("{}{}", self.url, self.path)).body(self.sent_body);
+        for (name, value) in sign_request(&self.key, self.created, self.nonce, parts, &self.signed_body) {
+            request = request.header(name, value);
+        }
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        (status, headers, response.text().await.expect("text"))
+    }
+
+    async fn refusal(self) -> (u16, String) {
+        let (status, headers, body) = self.send().await;
+        assert!(!headers.contains_key(signature::SIGNATURE), "a stranger gets no signature");
+        let refusal: wire::Refusal = serde_json::from_str(&body).expect("a refusal");
+        (status.as_u16(), refusal.error)
+    }
+}
+
+fn refused(status: u16, reason: &str) -> (u16, String) {
+    (status, reason.to_owned())
+}
+
+#[tokio::test]
+async fn strangers_and_misdirected_requests_should_be_refused() {
+    let pair = pair().await;
+    let stranger = Hostile { key: SigningKey::from_bytes(&[99; 32]), ..pair.request() };
+    assert_eq!(stranger.refusal().await, refused(403, "the key belongs to no member of the group"));
+    let misdirected = Hostile { to: 2, ..pair.request() };
+    assert_eq!(misdirected.refusal().await, refused(421, "a request to another member"));
+    let foreign = Hostile { group: "00".repeat(32), ..pair.request() };
+    assert_eq!(foreign.refusal().await, refused(421, "another group's request"));
+    let elsewhere = Hostile { path: wire::STATUS, ..pair.request() };
+    assert_eq!(elsewhere.refusal().await, refused(401, "the signature is wrong"));
+}
+
+#[tokio::test]
+async fn tampered_stale_and_replayed_requests_should_be_refused() {
+    let pair = pair().await;
+    let tampered = Hostile { sent_body: br#"{"sequence":8}"#.to_vec(), ..pair.request() };
+    assert_eq!(tampered.refusal().await, refused(401, "the body does not match its digest"));
+    let stale = Hostile { created: NOW - 61, ..pair.request() };
+    assert_eq!(stale.refusal().await, refused(401, "the signature's time is 61 s off"));
+    let early = Hostile { created: NOW + 61, ..pair.request() };
+    assert_eq!(early.refusal().await, refused(401, "the signature's time is 61 s off"));
+
+    assert_eq!(pair.request().send().await.0, StatusCode::OK);
+    assert_eq!(pair.request().refusal().await, refused(401, "this request was made before"));
+    pair.clock.store(NOW + 61, Ordering::Relaxed);
+    assert_eq!(pair.request().refusal().await, refused(401, "the signature's time is 61 s off"));
+}
+
+#[tokio::test]
+async fn oversized_and_malformed_bodies_should_be_refused() {
+    let pair = pair().await;
+    let large = vec![b' '; BODY_MAX + 1];
+    let oversized = Hostile { sent_body: large.clone(), signed_body: large, ..pair.request() };
+    assert_eq!(oversized.refusal().await, refused(413, "the body is larger than 64 KiB"));
+    for (n, body) in ["", "{}", "[]", r#"{"sequence":-1}"#, r#"{"sequence":7,"from":3}"#].into_iter().enumerate() {
+        let nonce = [u8::try_from(n).expect("few") + 10; 16];
+        let body = body.as_bytes().to_vec();
+        let (status, headers, _) =
+            Hostile { nonce, sent_body: body.clone(), signed_body: body, ..pair.request() }.send().await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(headers.contains_key(signature::SIGNATURE), "a member gets a signed refusal");
+    }
+}
+
+#[tokio::test]
+async fn unsigned_requests_should_be_refused() {
+    let pair = pair().await;
+    let client = crate::http::http_client(std::time::Duration::from_secs(5)).expect("a client");
+    let url = format!("http://{}{}", pair.address, wire::STATUS);
+    assert_eq!(client.post(&url).body("{}").send().await.expect("an answer").status(), StatusCode::BAD_REQUEST);
+    assert_eq!(client.get(&url).send().await.expect("an answer").status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn client_should_say_whose_fault_it_is() {
+    let pair = pair().await;
+    let client = pair.client();
+    let fault = |error: PeerError| (error.fault(), error.to_string());
+    let halted = client.pull_partial(1, 409).await.map_err(fault);
+    assert_eq!(halted, Err((Fault::Nobody, "member 1 has halted".into())));
+    let unavailable = client.pull_partial(1, 503).await.map_err(fault);
+    let expected = "member 1 refused with status 503: this member cannot answer now";
+    assert_eq!(unavailable, Err((Fault::Nobody, expected.into())), "the cause stays at home");
+    let wrong = client.pull_partial(1, 666).await.map_err(fault);
+    assert_eq!(wrong, Err((Fault::Peer, "member 1 answered another question".into())));
+    let nobody = client.pull_partial(5, 7).await.map_err(fault);
+    assert_eq!(nobody, Err((Fault::Us, "member 5 is not in the group".into())));
+    let (group, keys) = group_at("127.0.0.1:1".parse().expect("an address"), |_| ());
+    let local = Local::new(group, keys[1].clone(), time(&pair.clock)).expect("a member");
+    let unreachable =
+        PeerClient::new(local, &PeerConfig::default()).expect("a client").pull_status(1).await.map_err(fault);
+    assert_eq!(unreachable, Err((Fault::Nobody, "member 1 cannot be reached".into())));
+}
+
+#[tokio::test]
+async fn answers_that_cannot_be_the_members_should_be_blamed() {
+    let ask = async |router: Router| {
+        let address = serve(router).await;
+        let (group, keys) = group_at(address, |_| ());
+        let local = Local::new(group, keys[1].clone(), Arc::new(|| NOW)).expect("a member");
+        let client = PeerClient::new(local, &PeerConfig::default()).expect("a client");
+        let error = client.pull_partial(1, 7).await.expect_err("not to be believed");
+        (error.fault(), error.to_string())
+    };
+    let answering = |answer: fn() -> Vec<u8>| Router::new().route(wire::PARTIAL, post(move || async move { answer() }));
+    let unsigned = ask(answering(|| b"{}".to_vec())).await;
+    assert_eq!(unsigned, (Fault::Peer, "the answer of member 1 cannot be believed".into()));
+    let endless = ask(answering(|| vec![b' '; BODY_MAX + 1])).await;
+    assert_eq!(endless, (Fault::Peer, "the answer of member 1 is larger than 64 KiB".into()));
+
+    // Another member at that address: authentic, and not the one that was asked.
+    let (group, keys) = group_at("127.0.0.1:1".parse().expect("an address"), |_| ());
+    let other = Local::new(group, keys[2].clone(), Arc::new(|| NOW)).expect("a member");
+    let other = ask(router(other, Arc::new(Fixed))).await;
+    assert_eq!(other, (Fault::Nobody, "member 1 refused with status 421: a request to another member".into()));
+
+    // A clock far away: its answers could be old ones.
+    let (group, keys) = group_at("127.0.0.1:1".parse().expect("an address"), |_| ());
+    let late = Local::new(group, keys[0].clone(), Arc::new(|| NOW + 61)).expect("a member");
+    let late = ask(router(late, Arc::new(Fixed))).await;
+    assert_eq!(late, (Fault::Nobody, "member 1 refused with status 401: the signature's time is 61 s off".into()));
+}
+
+#[tokio::test]
+async fn answers_larger_than_the_limit_should_not_be_sent() {
+    let pair = pair().await;
+    let error = pair.client().pull_payout_signature(1, Uuid::from_u128(1), 1).await.expect_err("too large");
+    assert_eq!(error.to_string(), "member 1 refused with status 500: the answer is too large");
+}
+
+#[tokio::test]
+async fn members_should_understand_each_other() {
+    let pair = pair().await;
+    let client = pair.client();
+    assert_eq!(client.pull_partial(1, 7).await.expect("an answer"), Some(partial_of(7)));
+    assert_eq!(client.pull_partial(1, 404).await.expect("an answer"), None);
+    let trace = Uuid::from_u128(1);
+    let hash = client.pull_payout_hash(1, trace, 3).await.expect("an answer");
+    assert_eq!(hash, Some(B256::left_padding_from(&[3])));
+    assert_eq!(client.pull_payout_hash(1, Uuid::nil(), 3).await.expect("an answer"), None);
+    let all = client.pull_payout_signature(1, trace, 0).await.expect("the largest answer fits");
+    assert_eq!(all, Some(signatures()));
+    let status = client.pull_status(1).await.expect("an answer");
+    assert_eq!((status.sequence, status.chains[&31_337].next_outbound), (7, 2));
+}
+
+#[test]
+fn key_of_nobody_should_make_no_local_end() {
+    let (group, _) = group_at("127.0.0.1:1".parse().expect("an address"), |_| ());
+    let stranger = Local::new(group, SigningKey::from_bytes(&[99; 32]), Arc::new(|| NOW));
+    assert_eq!(stranger.err(), Some(NotAMember));
+}

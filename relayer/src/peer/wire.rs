@@ -1,0 +1,53 @@
+//! The JSON of requests and answers.
+
+use lockstep_core::{B256, Uuid};
+use serde::{Deserialize, Serialize};
+
+use super::InputSignature;
+
+pub(super) const PARTIAL: &str = "/v1/peer/partial";
+pub(super) const PAYOUT_HASH: &str = "/v1/peer/payout-hash";
+pub(super) const PAYOUT_SIGNATURE: &str = "/v1/peer/payout-signature";
+pub(super) const STATUS: &str = "/v1/peer/status";
+
+/// Asks for the partial at an applied sequence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AskPartial {
+    pub(super) sequence: u64,
+}
+
+/// Asks about one attempt of a payout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AskPayout {
+    pub(super) trace: Uuid,
+    pub(super) attempt: u32,
+}
+
+/// Asks how far the member is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AskStatus {}
+
+/// The payload hash of an attempt of a payout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PayoutHash {
+    pub(super) trace: Uuid,
+    pub(super) attempt: u32,
+    pub(super) hash: B256,
+}
+
+/// The signatures of an attempt of a payout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PayoutSignatures {
+    pub(super) trace: Uuid,
+    pub(super) attempt: u32,
+    pub(super) signatures: Vec<InputSignature>,
+}
+
+/// Any answer that is not the one asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Refusal {
+    pub(super) error: String,
+}
