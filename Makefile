@@ -1,0 +1,85 @@
+# Lockstep. `make demo` runs the main job for real; `make test` passes all tests. Both do their own set-up.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+
+FORGE := cd contracts && forge
+# LOCKSTEP_SYSTEM_TOOLS=1 leaves npm out: then anvil, forge and the Solidity libraries are the machine's own.
+TOOLS := $(if $(LOCKSTEP_SYSTEM_TOOLS),,node_modules/.stamp)
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+node_modules/.stamp: package.json package-lock.json
+	npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+.PHONY: build
+build: $(TOOLS) ## the lockstep binary (development profile)
+	cargo build --locked -p lockstep
+
+.PHONY: demo
+demo: build ## the whole loop on this machine: pay, act, pay back, refund; one member dies half-way
+	target/debug/lockstep demo
+
+.PHONY: devnet
+devnet: build ## everything local, stays up until interrupted, prints what to try
+	target/debug/lockstep devnet
+
+.PHONY: test
+test: $(TOOLS) test-contracts abi-check ## all tests
+	cargo build --locked -p lockstep
+ifeq ($(NEXTEST),yes)
+	cargo nextest run --locked --workspace
+else
+	cargo test --locked --workspace
+endif
+
+.PHONY: test-contracts
+test-contracts: $(TOOLS) ## forge: unit, fuzz, invariant
+	$(FORGE) test
+
+.PHONY: abi
+abi: $(TOOLS) ## export ABI and bytecode to contracts/abi
+	$(FORGE) build && node bin/export-abi.mjs
+
+.PHONY: abi-check
+abi-check: $(TOOLS)
+	$(FORGE) build && node bin/export-abi.mjs --check
+
+.PHONY: test-scenarios
+test-scenarios: ## DIR=folder: the derivation core against a folder of scenario files
+	@test -n "$(DIR)" || { echo "usage: make test-scenarios DIR=folder"; exit 64; }
+	LOCKSTEP_SCENARIOS="$(abspath $(DIR))" cargo test --locked -p lockstep-tests --test it scenarios -- --nocapture
+
+SEEDS ?= 200
+.PHONY: sim
+sim: ## SEEDS=200: the simulator: crashes, lost and repeated pulls, a liar
+	cargo run --locked -p lockstep-tests --bin sim -- --seeds $(SEEDS)
+
+.PHONY: bench
+bench: $(TOOLS) ## gas per message, into target/bench/gas.json
+	cargo run --locked -p lockstep-tests --bin gas -- --out target/bench/gas.json
+
+.PHONY: lint
+lint: $(TOOLS) ## formatting, clippy, docs, forge fmt and lint, the dependency rules
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	$(FORGE) fmt --check
+	$(FORGE) lint --deny warnings
+	cargo test --locked -p lockstep-tests --test it dependency_rules
+
+.PHONY: fmt
+fmt: $(TOOLS) ## format everything
+	cargo fmt --all
+	$(FORGE) fmt
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf target node_modules contracts/out contracts/cache contracts/broadcast .devnet
