@@ -1,6 +1,7 @@
 //! What derivations give back: classified outputs, messages and transactions.
 
 use alloy_primitives::{Address, B256, keccak256};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -73,7 +74,7 @@ pub enum Effect {
 }
 
 /// A ledger transaction that all members build alike. Its bytes exist when all its inputs are final.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Derived {
     /// Its name, for ever.
     pub trace: Trace,
@@ -88,7 +89,7 @@ pub struct Derived {
 }
 
 /// A coin of the group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum CoinRef {
     /// An output that was applied.
     Output(Uuid),
@@ -102,7 +103,7 @@ pub enum CoinRef {
 }
 
 /// Who gets an output of a derived transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payee {
     /// A ledger user or set.
     Mix(Mix),
@@ -111,7 +112,7 @@ pub enum Payee {
 }
 
 /// What a derived transaction's extra says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DerivedMemo {
     /// Nothing: the group pays itself.
     Internal,

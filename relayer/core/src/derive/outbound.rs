@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::coins::CoinList;
@@ -12,7 +13,7 @@ use crate::trace::{ChainId, Trace};
 use crate::{Account, Amount, AssetId, Mix};
 
 /// What a chain's group contract did, in final order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
     /// A checkpoint with a higher sequence was accepted.
     Accepted {
@@ -26,7 +27,7 @@ pub enum Record {
 }
 
 /// A numbered event that asks the group to pay.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outbound {
     /// Number on its chain, from 0, without gaps.
     pub k: u64,
