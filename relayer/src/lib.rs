@@ -5,6 +5,7 @@
 //! evm watcher ─► proof ─► core: outbound ─► book ─► coins ─► payout ─► peer (pull) ─► ledger sender
 //! ```
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod devnet;
@@ -16,5 +17,4 @@ pub mod ledger;
 pub mod peer;
 pub mod store;
 pub mod supervisor;
-pub mod telemetry;
 pub mod world;

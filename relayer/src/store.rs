@@ -1,1 +1,188 @@
-//! Being written.
+//! One member's durable state: SQLite in WAL mode, synchronous FULL, one transaction for everything of one step.
+//!
+//! The inputs (outputs, records) are kept as they were applied, so a restart is a replay: it derives again and compares.
+//! What this member has promised (guards, payloads, signatures, submissions) is a row before anyone can see it.
+
+mod inputs;
+mod payouts;
+mod promises;
+mod reads;
+mod submissions;
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Row, SqlStr};
+use thiserror::Error;
+
+pub use inputs::{Commit, Replay};
+pub use payouts::{OpenPayout, Payload};
+pub use reads::{MailboxRow, QueuedMessage, StepRow};
+
+/// Connections that read beside the one that writes: peers, planner and status at once, and one to spare.
+const READERS: u32 = 4;
+/// How long a reader waits for a lock before it fails; a step's transaction takes milliseconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A member's database. Cheap to clone; one connection writes, so writes are ordered by themselves.
+#[derive(Clone, Debug)]
+pub struct Store {
+    writer: SqlitePool,
+    reader: SqlitePool,
+}
+
+/// Whom a database belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Digest of the group file it was made with.
+    pub group_digest: [u8; 32],
+    /// The member's index, 1..=n.
+    pub member: u32,
+}
+
+impl Store {
+    /// Opens or creates the database of `identity` at `path`.
+    ///
+    /// # Errors
+    /// Refuses a database that was made for another group file or another member, and reports what SQLite reports.
+    pub async fn open(path: &Path, identity: Identity) -> Result<Self, StoreError> {
+        let opening = |source| StoreError::Open { path: path.to_path_buf(), source };
+        let options = SqliteConnectOptions::from_str("sqlite:").map_err(opening)?.filename(path);
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let writer =
+            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(opening)?;
+        let migration = |version, description, sql| {
+            Migration::new(version, description, MigrationType::Simple, SqlStr::from_static(sql), false)
+        };
+        let first = include_str!("../../migrations/sqlite/0001_member.sql");
+        let migrations = Migrator::with_migrations(vec![migration(1, "member".into(), first)]);
+        migrations
+            .run(&writer)
+            .await
+            .map_err(|source| StoreError::Migrate { path: path.to_path_buf(), source: Box::new(source) })?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await
+            .map_err(opening)?;
+        let store = Self { writer, reader };
+        store.claim("group file digest", identity.group_digest.as_slice()).await?;
+        store.claim("member index", identity.member.to_be_bytes().as_slice()).await?;
+        Ok(store)
+    }
+
+    /// Writes a fact of identity the first time and compares it ever after.
+    async fn claim(&self, name: &'static str, value: &[u8]) -> Result<(), StoreError> {
+        let insert = "insert into identity (name, value) values ($1, $2) on conflict (name) do nothing";
+        sqlx::query(insert).bind(name).bind(value).execute(&self.writer).await?;
+        let row = sqlx::query("select value from identity where name = $1").bind(name).fetch_one(&self.writer).await?;
+        let found: Vec<u8> = row.try_get(0)?;
+        if found == value {
+            return Ok(());
+        }
+        Err(StoreError::Identity { name, expected: hex::encode(value), found: hex::encode(found) })
+    }
+
+    /// Closes all connections; what is committed stays.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// A column as an unsigned number: SQLite's integers are signed, and every number here fits 63 bits.
+fn unsigned(value: i64, what: &'static str) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_| StoreError::Corrupt { what })
+}
+
+/// An unsigned number as a column.
+fn signed(value: u64, what: &'static str) -> Result<i64, StoreError> {
+    i64::try_from(value).map_err(|_| StoreError::Corrupt { what })
+}
+
+/// A blob column as a 32-byte hash.
+fn hash(bytes: &[u8], what: &'static str) -> Result<lockstep_core::B256, StoreError> {
+    lockstep_core::B256::try_from(bytes).map_err(|_| StoreError::Corrupt { what })
+}
+
+/// A text column as one of the core's types.
+fn body<T: serde::de::DeserializeOwned>(text: &str, what: &'static str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|source| StoreError::Body { what, source })
+}
+
+/// One of the core's types as a text column.
+fn text<T: serde::Serialize>(value: &T, what: &'static str) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|source| StoreError::Body { what, source })
+}
+
+/// Why the store refused.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The file cannot be opened.
+    #[error("cannot open the database {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The schema cannot be brought up to date.
+    #[error("cannot migrate the database {}", path.display())]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// What the migrator said.
+        #[source]
+        source: Box<sqlx::migrate::MigrateError>,
+    },
+    /// The database was made for somebody else.
+    #[error("the database belongs to another {name}: it holds {found}, this service has {expected}")]
+    Identity {
+        /// Which fact differs.
+        name: &'static str,
+        /// Ours, hex.
+        expected: String,
+        /// The database's, hex.
+        found: String,
+    },
+    /// A statement failed.
+    #[error("the database refused a statement")]
+    Sql(#[from] sqlx::Error),
+    /// A row's body is not what this version writes.
+    #[error("a stored {what} cannot be read")]
+    Body {
+        /// Which kind of row.
+        what: &'static str,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A row holds a value that this service never writes.
+    #[error("a stored {what} is out of range")]
+    Corrupt {
+        /// Which value.
+        what: &'static str,
+    },
+    /// Something already promised would change. The service halts.
+    #[error("contradiction: {0}")]
+    Contradiction(String),
+}
+
+impl StoreError {
+    /// True where a promise or an applied input would change: the service must halt (exit code 70).
+    pub const fn is_contradiction(&self) -> bool {
+        matches!(self, Self::Contradiction(_))
+    }
+}
+
+#[cfg(test)]
+mod tests;

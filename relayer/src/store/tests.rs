@@ -1,0 +1,167 @@
+//! The promises of the store: what is written is kept, what is promised cannot change.
+
+use lockstep_core::checkpoint::Checkpoint;
+use lockstep_core::derive::{CoinRef, Derived, DerivedMemo, Payee, Record};
+use lockstep_core::frontier::{NodeChange, NodePlace};
+use lockstep_core::machine::{Named, Step};
+use lockstep_core::mixin::Signature;
+use lockstep_core::output::{CoinId, Output};
+use lockstep_core::payout::InputSignature;
+use lockstep_core::trace::Trace;
+use lockstep_core::{Amount, AssetId, B256, Mix, Uuid};
+use tempfile::TempDir;
+
+use super::{Commit, Identity, Payload, Store, StoreError};
+
+const US: Identity = Identity { group_digest: [7; 32], member: 1 };
+
+async fn open(folder: &TempDir) -> Store {
+    Store::open(&folder.path().join("lockstep.db"), US).await.expect("a database")
+}
+
+fn output(sequence: u64) -> Output {
+    Output {
+        id: Uuid::from_u128(u128::from(sequence)),
+        sequence,
+        created_at: 1,
+        coin: CoinId { transaction: B256::repeat_byte(3), index: 0 },
+        asset: AssetId([1; 32]),
+        amount: Amount::from_units(5),
+        senders: Some(Mix::of_users([Uuid::from_u128(9)], 1)),
+        extra: vec![1, 2],
+        inscription: None,
+        spends: Vec::new(),
+        generation: 0,
+        late: false,
+    }
+}
+
+fn refund(sequence: u64, amount: u128) -> Named {
+    let output = Uuid::from_u128(u128::from(sequence));
+    let derived = Derived {
+        trace: Trace::Refund { output },
+        asset: AssetId([1; 32]),
+        inputs: vec![CoinRef::Output(output)],
+        outputs: vec![(Payee::Group(0), Amount::from_units(amount))],
+        memo: DerivedMemo::Refund,
+    };
+    Named { id: Uuid::from_u128(0xff00 + u128::from(sequence)), derived }
+}
+
+fn step(sequence: u64) -> Step {
+    let hash = B256::repeat_byte(u8::try_from(sequence).expect("a small sequence"));
+    Step {
+        checkpoint: Checkpoint { sequence, history: hash, root: hash },
+        leaves: 1,
+        classes: Vec::new(),
+        opened: Vec::new(),
+        posted: Vec::new(),
+        nodes: vec![NodeChange { place: NodePlace { level: 0, index: 0 }, hash }],
+        derived: vec![refund(sequence, 5)],
+    }
+}
+
+fn turn(sequences: &[u64]) -> Commit {
+    let steps = sequences.iter().map(|sequence| (output(*sequence), Some(step(*sequence)))).collect();
+    Commit { steps, ..Commit::default() }
+}
+
+#[tokio::test]
+async fn a_database_of_somebody_else_should_be_refused() {
+    let folder = TempDir::new().expect("a folder");
+    open(&folder).await.close().await;
+    let path = folder.path().join("lockstep.db");
+    for other in [Identity { group_digest: [8; 32], ..US }, Identity { member: 2, ..US }] {
+        assert!(matches!(Store::open(&path, other).await, Err(StoreError::Identity { .. })));
+    }
+    open(&folder).await;
+}
+
+#[tokio::test]
+async fn a_turn_should_be_all_or_nothing_and_survive_a_restart() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    store.commit(&turn(&[3, 5])).await.expect("a first turn");
+    // The second output repeats an id, so nothing of the turn may stay.
+    store.commit(&turn(&[7, 5])).await.expect_err("a repeated output");
+    store.close().await;
+    let store = open(&folder).await;
+    let outputs = store.replay().outputs(0).await.expect("rows");
+    assert_eq!(outputs, [(1, output(3)), (2, output(5))]);
+    assert_eq!(store.last_step().await.expect("a row").expect("a step").checkpoint, step(5).checkpoint);
+    assert_eq!(store.step(7).await.expect("no error"), None);
+    let root = NodePlace { level: 0, index: 0 };
+    assert_eq!(store.node(root, 4).await.expect("ok"), Some(B256::repeat_byte(3)));
+    assert_eq!(store.node(root, 2).await.expect("ok"), None);
+}
+
+#[tokio::test]
+async fn records_should_keep_their_order() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    let record = |s| Record::Accepted { s, time: s };
+    let records = |range: std::ops::Range<u64>| range.map(|at| (1, at, record(at))).collect();
+    store.commit(&Commit { records: records(0..2), ..Commit::default() }).await.expect("ok");
+    store.commit(&Commit { records: records(1..3), ..Commit::default() }).await.expect_err("a position twice");
+    store.commit(&Commit { records: records(2..3), ..Commit::default() }).await.expect("ok");
+    assert_eq!(store.replay().records(1, 1).await.expect("ok"), [record(1), record(2)]);
+    assert_eq!(store.replay().records(2, 0).await.expect("ok"), []);
+}
+
+#[tokio::test]
+async fn a_replay_that_derives_otherwise_should_be_a_contradiction() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    store.commit(&turn(&[3])).await.expect("ok");
+    store.replay().check_derived(&refund(3, 5)).await.expect("the same");
+    for other in [refund(3, 6), refund(4, 5)] {
+        let error = store.replay().check_derived(&other).await.expect_err("another");
+        assert!(error.is_contradiction());
+    }
+}
+
+#[tokio::test]
+async fn a_promise_should_never_change() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    let (one, two) = (B256::repeat_byte(1), B256::repeat_byte(2));
+    store.guard_checkpoint(5, one).await.expect("a first promise");
+    store.guard_checkpoint(5, one).await.expect("the same again");
+    assert!(store.guard_checkpoint(5, two).await.expect_err("another").is_contradiction());
+
+    let trace = Uuid::from_u128(1);
+    let payload = |hash| Payload { hash, raw: vec![1] };
+    store.fix_payload(trace, 0, &payload(one)).await.expect("first bytes");
+    store.fix_payload(trace, 0, &payload(one)).await.expect("the same again");
+    assert!(store.fix_payload(trace, 0, &payload(two)).await.expect_err("others").is_contradiction());
+
+    let coin = |index| CoinId { transaction: one, index };
+    store.guard_coins(trace, 0, one, &[coin(0), coin(1)]).await.expect("free coins");
+    store.guard_coins(trace, 0, one, &[coin(1), coin(0)]).await.expect("the same again");
+    let conflict = store.guard_coins(Uuid::from_u128(2), 0, two, &[coin(2), coin(1)]).await;
+    assert!(conflict.expect_err("a coin of another payload").is_contradiction());
+    // The refused turn promised nothing: coin 2 is still free.
+    store.guard_coins(trace, 0, one, &[coin(2)]).await.expect("a free coin");
+}
+
+#[tokio::test]
+async fn a_payout_should_be_open_until_it_is_final_under_one_hash() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    store.commit(&turn(&[3, 5])).await.expect("ok");
+    let open = store.open_payouts(10).await.expect("ok");
+    assert_eq!(
+        open.iter().map(|open| &open.derived).collect::<Vec<_>>(),
+        [&refund(3, 5).derived, &refund(5, 5).derived]
+    );
+    let (id, hash) = (refund(3, 5).id, B256::repeat_byte(1));
+    assert!(store.payload_signatures(id, 0).await.expect("ok").is_empty());
+    let signatures = [InputSignature { key: 2, signature: Signature([5; 64]) }];
+    store.save_payload_signatures(id, 0, &signatures).await.expect("ok");
+    assert_eq!(store.payload_signatures(id, 0).await.expect("ok"), signatures);
+    store.mark_final(id, hash).await.expect("ok");
+    store.mark_final(id, hash).await.expect("the same again");
+    assert!(store.mark_final(id, B256::repeat_byte(2)).await.expect_err("another").is_contradiction());
+    assert_eq!(store.open_payout_count().await.expect("ok"), 1);
+    assert_eq!(store.final_hash(id).await.expect("ok"), Some(hash));
+}
