@@ -2,10 +2,14 @@
 
 mod auth;
 pub mod error;
+pub mod kernel;
 pub mod keystore;
 pub mod safe;
+pub mod watcher;
 pub mod wire;
 
 pub use error::{LedgerError, Refusal};
+pub use kernel::KernelNodes;
 pub use keystore::{Keystore, Seed};
 pub use safe::{ClientError, OutputQuery, SafeApi};
+pub use watcher::{GroupAddress, ListOutputs, Watcher};

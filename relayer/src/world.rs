@@ -1,3 +1,4 @@
 //! What a member does to the world, as traits named after the act. The shell implements them; the simulator does too.
 
 pub mod chain;
+pub mod ledger;

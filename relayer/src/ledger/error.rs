@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::wire::{ErrorBody, code};
 use crate::http::HttpError;
+use crate::world::ledger::LedgerFault;
 
 /// Characters of a foreign text that an error repeats: enough to recognise it, too few to fill a log.
 const SHOWN_CHARS: usize = 200;
@@ -175,6 +176,21 @@ impl LedgerError {
             | Self::Echo { .. }
             | Self::Malformed { .. }
             | Self::Kernel { .. } => None,
+        }
+    }
+
+    /// The same, as the rest of the member sees it.
+    pub fn during(self, doing: &'static str) -> LedgerFault {
+        let retryable = self.retryable();
+        match self.refusal() {
+            Some(Refusal::NotRegistered) => LedgerFault::NotRegistered { doing },
+            Some(Refusal::InputLocked) => LedgerFault::InputLocked { doing },
+            Some(Refusal::OutputKeyUsed) => LedgerFault::KeyUsed { doing },
+            Some(_) if !retryable => LedgerFault::Refused { doing, source: Box::new(self) },
+            Some(_) | None if matches!(self, Self::Kernel { .. }) => {
+                LedgerFault::Refused { doing, source: Box::new(self) }
+            }
+            Some(_) | None => LedgerFault::Transport { doing, retryable, source: Box::new(self) },
         }
     }
 

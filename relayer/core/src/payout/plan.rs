@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::derive::{CoinRef, Derived, DerivedMemo, Payee};
 use crate::mixin::{Input, KeyError, Output, PrivateKey, RawKey, Transaction, TransactionError, XinAddress};
+use crate::operation::{bounce_memo, refund_memo};
 use crate::output::CoinId;
 use crate::trace::{Trace, hint};
 use crate::{Amount, AssetId, Mix, MixMember};
@@ -17,10 +18,6 @@ use crate::{Amount, AssetId, Mix, MixMember};
 const EXTRA_MAX: usize = 256;
 /// Domain of the mask secrets of outputs to bare kernel addresses.
 const MASK_DOMAIN: &[u8] = b"lockstep/v1/mask";
-/// Purpose of an operation that nobody may refund again.
-const PURPOSE_REFUND: u16 = 13;
-/// Purpose of an operation that gives a payout back to its process.
-const PURPOSE_BOUNCE: u16 = 14;
 
 /// A coin reference, resolved: where the coin lies and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,35 +82,46 @@ impl Plan {
         resolve: impl Fn(&CoinRef) -> Option<ResolvedCoin>,
         group: impl Fn(u32) -> Option<Mix>,
     ) -> Result<Self, PlanError> {
-        let (mut coins, mut total_in) = (Vec::new(), Amount::ZERO);
-        for reference in &derived.inputs {
-            let coin = resolve(reference).ok_or(PlanError::Unresolved(*reference))?;
-            total_in = total_in.checked_add(coin.amount).ok_or(PlanError::Unbalanced)?;
-            coins.push(coin.id);
-        }
-        if coins.iter().collect::<BTreeSet<_>>().len() != coins.len() || coins.is_empty() {
-            return Err(PlanError::Coins);
-        }
-        let (mut outputs, mut total_out) = (Vec::new(), Amount::ZERO);
+        let resolved = |reference: &CoinRef| resolve(reference).ok_or(PlanError::Unresolved(*reference));
+        let coins = derived.inputs.iter().map(resolved).collect::<Result<Vec<_>, _>>()?;
+        let mut outputs = Vec::new();
         for (payee, amount) in &derived.outputs {
             let receivers = match payee {
                 Payee::Mix(mix) => mix.clone(),
                 Payee::Group(generation) => group(*generation).ok_or(PlanError::Generation(*generation))?,
             };
-            if amount.is_zero() || !receivers.is_legal() {
-                return Err(PlanError::Output(outputs.len()));
-            }
-            total_out = total_out.checked_add(*amount).ok_or(PlanError::Unbalanced)?;
             outputs.push(PlannedOutput { receivers, amount: *amount });
         }
-        if total_in != total_out {
+        Self::of_parts((trace, attempt, seed), derived.asset, &coins, outputs, extra(derived)?)
+    }
+
+    /// Plans any payment out of parts that are known already, with the same checks.
+    ///
+    /// # Errors
+    /// [`PlanError`] for parts that make no payment.
+    pub fn of_parts(
+        (trace, attempt, seed): (Uuid, u32, B256),
+        asset: AssetId,
+        coins: &[ResolvedCoin],
+        outputs: Vec<PlannedOutput>,
+        extra: Vec<u8>,
+    ) -> Result<Self, PlanError> {
+        if coins.is_empty() || coins.iter().map(|coin| coin.id).collect::<BTreeSet<_>>().len() != coins.len() {
+            return Err(PlanError::Coins);
+        }
+        let bad = |output: &PlannedOutput| output.amount.is_zero() || !output.receivers.is_legal();
+        if let Some(output) = outputs.iter().position(bad) {
+            return Err(PlanError::Output(output));
+        }
+        let total_in = total(coins.iter().map(|coin| coin.amount));
+        if total_in.is_none() || total_in != total(outputs.iter().map(|output| output.amount)) {
             return Err(PlanError::Unbalanced);
         }
-        let extra = extra(derived)?;
         if extra.len() > EXTRA_MAX {
             return Err(PlanError::Extra(extra.len()));
         }
-        Ok(Self { trace, attempt, seed, asset: derived.asset, coins, outputs, extra })
+        let coins = coins.iter().map(|coin| coin.id).collect();
+        Ok(Self { trace, attempt, seed, asset, coins, outputs, extra })
     }
 
     /// The coins it spends, in the order of the inputs.
@@ -179,6 +187,10 @@ impl Plan {
     }
 }
 
+fn total(mut amounts: impl Iterator<Item = Amount>) -> Option<Amount> {
+    amounts.try_fold(Amount::ZERO, Amount::checked_add)
+}
+
 /// The answer as an output, if it has `count` keys that the kernel accepts.
 fn of_answer(output: &PlannedOutput, answer: &GhostKeys, count: usize) -> Option<Output> {
     let valid = answer.keys.iter().chain([&answer.mask]).all(|key| key.check().is_ok());
@@ -202,11 +214,9 @@ fn extra(derived: &Derived) -> Result<Vec<u8>, PlanError> {
     match &derived.memo {
         DerivedMemo::Internal => Ok(Vec::new()),
         DerivedMemo::Pay(memo) => Ok(memo.clone()),
-        DerivedMemo::Bounce(process) => Ok(own_memo(PURPOSE_BOUNCE, *process, &[])),
+        DerivedMemo::Bounce(process) => Ok(bounce_memo(*process)),
         DerivedMemo::Refund => match &derived.trace {
-            Trace::Refund { output } | Trace::Return { output } => {
-                Ok(own_memo(PURPOSE_REFUND, Uuid::nil(), output.as_bytes()))
-            }
+            Trace::Refund { output } | Trace::Return { output } => Ok(refund_memo(*output)),
             Trace::Forward { .. }
             | Trace::Pay { .. }
             | Trace::Escrow { .. }
@@ -216,12 +226,6 @@ fn extra(derived: &Derived) -> Result<Vec<u8>, PlanError> {
             | Trace::Migrate { .. } => Err(PlanError::Memo),
         },
     }
-}
-
-/// A memo of the group's own: an operation in its raw form, with neither platform nor address.
-fn own_memo(purpose: u16, process: Uuid, extra: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(extra.len()).unwrap_or(u16::MAX);
-    [&purpose.to_be_bytes(), process.as_bytes().as_slice(), &[0; 4], &length.to_be_bytes(), extra].concat()
 }
 
 /// Why no transaction can be built.
