@@ -6,4 +6,8 @@ mod scenarios;
 #[cfg(test)]
 mod vectors_bls;
 #[cfg(test)]
+mod vectors_kernel;
+#[cfg(test)]
+mod vectors_mixin;
+#[cfg(test)]
 mod vectors_mvm;

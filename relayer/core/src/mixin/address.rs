@@ -263,3 +263,72 @@ pub enum AddressError {
     #[error("a MIX address has 1 to 64 members, not {0}")]
     Members(usize),
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn user(byte: u8) -> MixMember {
+        MixMember::User(Uuid::from_bytes([byte; 16]))
+    }
+
+    #[test]
+    fn sets_that_the_ledger_cannot_pay_should_be_refused() {
+        let text = |threshold, members| MixAddress { threshold, members }.to_string().parse::<MixAddress>();
+        assert_eq!(text(0, vec![user(1)]), Err(AddressError::Threshold));
+        assert_eq!(text(1, Vec::new()), Err(AddressError::Members(0)));
+        assert_eq!(text(1, vec![user(1); 65]), Err(AddressError::Members(65)));
+        let mixed = vec![user(1), MixMember::Address([1; 32], [2; 32])];
+        assert_eq!(text(1, mixed), Err(AddressError::Mix(MixError::Length { count: 2, bytes: 80 })));
+        assert_eq!("XIN".parse::<MixAddress>(), Err(AddressError::Prefix("MIX")));
+        assert_eq!("MIX".parse::<MixAddress>(), Err(AddressError::Length(0)));
+        assert_eq!(format!("MIX{}", "z".repeat(6_000)).parse::<MixAddress>(), Err(AddressError::TooLong(6_003)));
+        assert!(matches!("MIX0".parse::<MixAddress>(), Err(AddressError::Base58(_))));
+    }
+
+    #[test]
+    fn a_changed_character_should_break_the_checksum() {
+        let good = MixAddress { threshold: 1, members: vec![user(7)] }.to_string();
+        let mut bad = good.clone();
+        let last = bad.pop();
+        bad.push(if last == Some('2') { '3' } else { '2' });
+        assert_eq!(bad.parse::<MixAddress>(), Err(AddressError::Checksum));
+    }
+
+    #[test]
+    fn the_largest_address_should_be_read() {
+        let members = vec![MixMember::Address([0xff; 32], [0xff; 32]); MEMBERS_MAX];
+        let address = MixAddress { threshold: 64, members };
+        assert_eq!(address.to_string().parse(), Ok(address));
+    }
+
+    proptest! {
+        #[test]
+        fn mix_addresses_should_keep_their_order(
+            threshold in 1_u8..,
+            users in proptest::collection::vec(any::<[u8; 16]>(), 1..10),
+            keys in proptest::collection::vec(any::<([u8; 32], [u8; 32])>(), 1..5),
+        ) {
+            let users = users.into_iter().map(|user| MixMember::User(Uuid::from_bytes(user))).collect();
+            let keys = keys.into_iter().map(|(spend, view)| MixMember::Address(spend, view)).collect();
+            for members in [users, keys] {
+                let address = MixAddress { threshold, members };
+                prop_assert_eq!(address.to_string().parse::<MixAddress>(), Ok(address.clone()));
+                let sorted = MixAddress::from(&address.to_mix());
+                prop_assert_eq!(sorted.to_mix(), address.to_mix());
+            }
+        }
+
+        #[test]
+        fn any_text_should_not_panic(text in "(XIN|MIX)?[1-9A-Za-z]{0,150}") {
+            if let Ok(address) = text.parse::<XinAddress>() {
+                prop_assert_eq!(address.to_string(), text.as_str());
+            }
+            if let Ok(address) = text.parse::<MixAddress>() {
+                prop_assert_eq!(address.to_string(), text.as_str());
+            }
+        }
+    }
+}

@@ -41,7 +41,7 @@ pub fn unique_object_id(parts: &[&str]) -> Uuid {
     Builder::from_md5_bytes(Md5::digest(parts.concat().as_bytes()).into()).into_uuid()
 }
 
-/// What a storage transaction costs in XIN: 0.0001 for each started KiB (`bot-api-go-client`, `safe:mtg`).
+/// What a storage transaction costs in XIN: 0.0001 for each full KiB and one more (`bot-api-go-client`, `safe:mtg`).
 pub fn storage_cost(extra_len: usize) -> Amount {
     let steps = extra_len.div_euclid(STORAGE_STEP).saturating_add(1);
     Amount::from_units(u128::try_from(steps).unwrap_or(u128::MAX).saturating_mul(STORAGE_PRICE_STEP))

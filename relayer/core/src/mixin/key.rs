@@ -4,7 +4,6 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use alloy_primitives::B256;
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use curve25519_dalek::scalar::clamp_integer;
 use curve25519_dalek::traits::IsIdentity;
@@ -129,19 +128,11 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError::Zero`], which no known key gives.
     pub fn derive_private(&self) -> Result<PrivateKey, KeyError> {
-        derive_private(&self.bytes)
+        let half = sha3_256(&self.bytes).0;
+        let mut seed = Zeroizing::new([0; 64]);
+        seed.copy_from_slice(&[half, half].concat());
+        PrivateKey::from_seed(&seed)
     }
-}
-
-/// Kernel `DeterministicHashDerive` of any 32 bytes: SHA3-256 twice in a row as seed.
-///
-/// # Errors
-/// [`KeyError::Zero`], which no known bytes give.
-pub fn derive_private(bytes: &[u8; 32]) -> Result<PrivateKey, KeyError> {
-    let half: B256 = sha3_256(bytes);
-    let mut seed = Zeroizing::new([0; 64]);
-    seed.copy_from_slice(&[half.0, half.0].concat());
-    PrivateKey::from_seed(&seed)
 }
 
 impl PartialEq for PublicKey {

@@ -355,3 +355,112 @@ pub enum StructureError {
     #[error("invalid withdrawal submit data")]
     NoWithdrawal,
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::B256;
+
+    use super::*;
+    use crate::mixin::PrivateKey;
+    use crate::mixin::transaction::Input;
+
+    fn key(byte: u8) -> RawKey {
+        PrivateKey::from_ed25519_seed(&[byte; 32]).public().raw()
+    }
+
+    fn coin(byte: u8) -> Input {
+        Input::of_coin(CoinId { transaction: B256::repeat_byte(byte), index: 0 })
+    }
+
+    fn pay(units: u128) -> Output {
+        Output::of_keys(Amount::from_units(units), vec![key(1)], key(2), 1)
+    }
+
+    fn made(asset: AssetId, inputs: Vec<Input>, outputs: Vec<Output>, extra: usize) -> Transaction {
+        Transaction::new(asset, inputs, outputs, Vec::new(), vec![0; extra]).expect("within bounds")
+    }
+
+    fn judged(inputs: Vec<Input>, outputs: Vec<Output>) -> Result<TransactionKind, StructureError> {
+        validate(&made(AssetId([1; 32]), inputs, outputs, 0))
+    }
+
+    fn refused_output(change: impl FnOnce(&mut Output)) -> StructureError {
+        let mut output = pay(1);
+        change(&mut output);
+        judged(vec![coin(1)], vec![output]).expect_err("a refusal")
+    }
+
+    #[test]
+    fn broken_outputs_should_be_refused_each_by_its_rule() {
+        assert_eq!(refused_output(|out| out.amount = Amount::ZERO), StructureError::OutputAmount(Amount::ZERO));
+        assert_eq!(refused_output(|out| out.keys.push(key(1))), StructureError::DoubleKey(key(1)));
+        assert_eq!(refused_output(|out| out.keys.push(RawKey([2; 32]))), StructureError::Key(RawKey([2; 32])));
+        assert_eq!(refused_output(|out| out.mask = RawKey::ZERO), StructureError::NoMask);
+        assert_eq!(refused_output(|out| out.mask = RawKey([2; 32])), StructureError::Mask(RawKey([2; 32])));
+        let script = refused_output(|out| out.script = Script::of_threshold(65));
+        assert_eq!(script.to_string(), "invalid script threshold 65");
+        assert_eq!(refused_output(|out| out.kind = OutputType(7)), StructureError::Kind(0xff));
+        let sent = Output::of_withdrawal(Amount::from_units(1), b"there".to_vec(), Vec::new());
+        assert_eq!(
+            refused_output(|out| out.withdrawal = sent.withdrawal.clone()),
+            StructureError::ScriptWithdrawal("there".to_owned())
+        );
+    }
+
+    #[test]
+    fn inputs_should_be_there_and_differ() {
+        assert_eq!(judged(vec![], vec![pay(1)]), Err(StructureError::Empty { inputs: 0, outputs: 1 }));
+        assert_eq!(judged(vec![coin(1)], vec![]), Err(StructureError::Empty { inputs: 1, outputs: 0 }));
+        let double = judged(vec![coin(1), coin(1)], vec![pay(1)]);
+        assert_eq!(double, Err(StructureError::DoubleInput(coin(1).coin)));
+        assert_eq!(judged(vec![coin(1), coin(2)], vec![pay(1)]), Ok(TransactionKind::Script));
+    }
+
+    #[test]
+    fn a_transaction_should_have_one_signature_map_for_each_input() {
+        let unsigned = made(AssetId([1; 32]), vec![coin(1)], vec![pay(1)], 0).unsigned();
+        let error = validate_signed(&unsigned).expect_err("unsigned");
+        assert_eq!(error, StructureError::Signatures { inputs: 1, maps: 0, kind: 0 });
+    }
+
+    #[test]
+    fn extra_should_be_short_unless_storage_is_paid_in_xin() {
+        let xin = AssetId::from_uuid(XIN);
+        let storage = |units| Output { script: Script::of_threshold(STORAGE_THRESHOLD), ..pay(units) };
+        let judge = |asset, output, extra| validate(&made(asset, vec![coin(1)], vec![output], extra)).is_ok();
+        assert!(judge(xin, pay(1_000_000), 256));
+        assert!(!judge(xin, pay(1_000_000), 257));
+        assert!(judge(xin, storage(9_999), 256) && !judge(xin, storage(9_999), 257));
+        assert!(judge(xin, storage(29_999), 2_048) && !judge(xin, storage(29_999), 2_049));
+        assert!(!judge(AssetId([1; 32]), storage(1_000_000), 257));
+        assert_eq!(extra_limit(&made(xin, vec![], vec![storage(u128::MAX)], 0)), SIZE_MAX);
+    }
+
+    #[test]
+    fn withdrawals_should_come_first_and_name_a_receiver() {
+        let sent = || Output::of_withdrawal(Amount::from_units(1), b"there".to_vec(), Vec::new());
+        let swapped = judged(vec![coin(1)], vec![pay(1), sent()]);
+        assert_eq!(swapped, Err(StructureError::WithdrawalChange(0xa1)));
+        let nowhere = Output { withdrawal: None, ..sent() };
+        assert_eq!(judged(vec![coin(1)], vec![nowhere, pay(1)]), Err(StructureError::NoWithdrawal));
+        let keyed = Output { keys: vec![key(3)], ..sent() };
+        assert_eq!(judged(vec![coin(1)], vec![keyed]), Err(StructureError::KernelKeys(1)));
+        assert_eq!(judged(vec![coin(1)], vec![sent(), pay(1)]), Ok(TransactionKind::WithdrawalSubmit));
+    }
+
+    #[test]
+    fn deposits_should_keep_what_came() {
+        let deposit = |amount, transaction: &str| {
+            let (chain, asset_key) = (B256::repeat_byte(1), b"0xa974".to_vec());
+            let transaction = transaction.as_bytes().to_vec();
+            Input::of_deposit(Deposit { chain, asset_key, transaction, index: 0, amount: Amount::from_units(amount) })
+        };
+        let error = judged(vec![deposit(2, "0x1")], vec![pay(1)]).expect_err("a refusal").to_string();
+        assert_eq!(error, "invalid input output amount 0.00000002 0.00000001");
+        let blank = judged(vec![deposit(1, " 0x1")], vec![pay(1)]);
+        assert_eq!(blank, Err(StructureError::DepositTransaction(" 0x1".to_owned())));
+        let two = judged(vec![deposit(1, "0x1"), coin(1)], vec![pay(1)]);
+        assert_eq!(two, Err(StructureError::DepositShape { inputs: 2, outputs: 1 }));
+        assert_eq!(judged(vec![deposit(1, "0x1")], vec![pay(1)]), Ok(TransactionKind::Deposit));
+    }
+}

@@ -405,3 +405,6 @@ pub enum TransactionError {
     #[error("the signers of an aggregated signature must ascend")]
     Signers,
 }
+
+#[cfg(test)]
+mod tests;
