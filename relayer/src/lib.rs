@@ -17,4 +17,5 @@ pub mod ledger;
 pub mod peer;
 pub mod store;
 pub mod supervisor;
+pub mod telemetry;
 pub mod world;
