@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod figures;
+#[cfg(test)]
+mod ledger_rules;
 mod scenarios;
 #[cfg(test)]
 mod vectors_bls;

@@ -1,0 +1,158 @@
+//! What only a development network has: users, assets and money from nowhere. The server listens on loopback alone, and
+//! a body must say that it is JSON, which a web page of another origin cannot without asking.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::routing::post;
+use axum::{Json, Router};
+use lockstep_core::mixin::{Deposit, Input, Output, RawKey, Signature, Signatures, SignedTransaction, Transaction};
+use lockstep_core::output::CoinId;
+use lockstep_core::{Amount, AssetId, B256, Uuid};
+use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
+use std::collections::BTreeMap;
+
+use super::api::{Reply, data};
+use super::assets::{self, Asset, NewAsset};
+use super::refusal::{CallError, Refusal};
+use super::store::Ledger;
+use super::users::{self, NewUser, Registered};
+use super::{ghosts, kernel, listing};
+use crate::ledger::wire::{Hex32, HexBytes, KeyRequest};
+
+/// The routes under `/admin`.
+pub(super) fn routes() -> Router<Arc<Ledger>> {
+    Router::new()
+        .route("/admin/users", post(create_user))
+        .route("/admin/assets", post(create_asset))
+        .route("/admin/faucet", post(faucet))
+        .route("/admin/outputs/{id}/inscription", post(inscribe))
+        .route("/admin/advance", post(advance))
+}
+
+/// The body of a call, or a refusal in the API's form.
+fn body<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, CallError> {
+    body.map(|body| body.0).map_err(|error| Refusal::Malformed(error.body_text()).into())
+}
+
+async fn create_user(
+    State(ledger): State<Arc<Ledger>>,
+    posted: Result<Json<NewUser>, JsonRejection>,
+) -> Reply<Registered> {
+    let new = body(posted)?;
+    let mut tx = ledger.begin().await?;
+    let registered = users::register(&ledger, &mut tx, &new).await?;
+    tx.commit().await?;
+    data(registered)
+}
+
+async fn create_asset(
+    State(ledger): State<Arc<Ledger>>,
+    posted: Result<Json<NewAsset>, JsonRejection>,
+) -> Reply<Asset> {
+    let new = body(posted)?;
+    let mut tx = ledger.begin().await?;
+    let asset = assets::register(&mut tx, &new).await?;
+    tx.commit().await?;
+    data(asset)
+}
+
+/// Body of `POST /admin/faucet`: a deposit, which has no senders.
+#[derive(Debug, Deserialize)]
+struct Pour {
+    /// Names the deposit: the same id again is the same deposit.
+    request_id: Uuid,
+    /// UUID or kernel id of a registered asset.
+    asset: String,
+    amount: Amount,
+    receivers: Vec<Uuid>,
+    #[serde(default = "one")]
+    threshold: u8,
+    /// A memo, as of a payment that has no senders.
+    #[serde(default)]
+    extra: HexBytes,
+}
+
+const fn one() -> u8 {
+    1
+}
+
+/// Reply to [`Pour`].
+#[derive(Debug, Serialize)]
+struct Poured {
+    transaction_hash: Hex32,
+    output_id: Uuid,
+}
+
+async fn faucet(State(ledger): State<Arc<Ledger>>, posted: Result<Json<Pour>, JsonRejection>) -> Reply<Poured> {
+    let pour = body(posted)?;
+    let mut tx = ledger.begin().await?;
+    let hash = deposit(&ledger, &mut tx, &pour).await?;
+    tx.commit().await?;
+    let output_id = lockstep_core::mixin::ids::output_id(&CoinId { transaction: hash, index: 0 });
+    data(Poured { transaction_hash: Hex32(hash.0), output_id })
+}
+
+/// Makes a deposit as the custodian would, and sends it to the kernel like any other transaction.
+async fn deposit(ledger: &Ledger, db: &mut SqliteConnection, pour: &Pour) -> Result<B256, CallError> {
+    if pour.threshold == 0 || usize::from(pour.threshold) > pour.receivers.len() {
+        return Err(Refusal::Field(format!("threshold is 1 to {}", pour.receivers.len())).into());
+    }
+    let asset = assets::find(db, &pour.asset).await?;
+    let request = KeyRequest { receivers: pour.receivers.clone(), index: 0, hint: pour.request_id };
+    let ghost = ghosts::issue(ledger, db, "faucet", &request).await?;
+    let deposit = Deposit {
+        chain: B256::new(AssetId::from_uuid(asset.chain_id).0),
+        asset_key: asset.asset_id.to_string().into_bytes(),
+        transaction: pour.request_id.to_string().into_bytes(),
+        index: 0,
+        amount: pour.amount,
+    };
+    let keys = ghost.keys.iter().map(|key| RawKey(key.0)).collect();
+    let output = Output::of_keys(pour.amount, keys, RawKey(ghost.mask.0), pour.threshold);
+    let invalid = |error: lockstep_core::mixin::TransactionError| Refusal::Field(error.to_string());
+    let inputs = vec![Input::of_deposit(deposit)];
+    let transaction = Transaction::new(asset.kernel_asset_id, inputs, vec![output], Vec::new(), pour.extra.0.clone());
+    let transaction = transaction.map_err(invalid)?;
+    let signature = Signature::sign(&ledger.secrets.custodian()?, &transaction.hash());
+    let signatures = Signatures::Map(vec![BTreeMap::from([(0, signature)])]);
+    let signed = SignedTransaction::new(transaction, signatures).map_err(invalid)?;
+    kernel::admit(ledger, db, &signed.encode()).await
+}
+
+/// Body of `POST /admin/outputs/:id/inscription`.
+#[derive(Debug, Deserialize)]
+struct Inscription {
+    inscription_hash: Hex32,
+}
+
+/// Makes an output a collectible.
+async fn inscribe(
+    State(ledger): State<Arc<Ledger>>,
+    Path(id): Path<Uuid>,
+    posted: Result<Json<Inscription>, JsonRejection>,
+) -> Reply<Hex32> {
+    let inscription = body(posted)?.inscription_hash;
+    let mut tx = ledger.begin().await?;
+    let marked = sqlx::query("update output set inscription = $1 where id = $2 and state = 'unspent'")
+        .bind(inscription.to_string())
+        .bind(id.to_string())
+        .execute(&mut *tx)
+        .await?;
+    if marked.rows_affected() == 0 {
+        return Err(Refusal::NotFound("unspent output").into());
+    }
+    tx.commit().await?;
+    data(inscription)
+}
+
+/// Makes everything final that was admitted, without waiting for the delay. Replies how many that were.
+async fn advance(State(ledger): State<Arc<Ledger>>) -> Reply<usize> {
+    ledger.broadcast().await?;
+    let mut tx = ledger.begin().await?;
+    let count = listing::finalize_due(&ledger, &mut tx, true).await?;
+    tx.commit().await?;
+    data(count)
+}

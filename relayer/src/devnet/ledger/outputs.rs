@@ -1,0 +1,169 @@
+//! `GET /safe/outputs`: the coins of a set of users in the order that everybody shares.
+
+use lockstep_core::mixin::ids::members_hash;
+use lockstep_core::{AssetId, Uuid};
+use serde::Deserialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row, SqliteConnection};
+
+use super::assets;
+use super::refusal::{CallError, Refusal};
+use super::store::{from_hex, from_json, signed, unsigned};
+use crate::ledger::wire::{
+    DepositRow, Hex32, HexBytes, LedgerTime, OUTPUT_TYPE, OutputRow, OutputState, PAGE_ROWS_MAX,
+};
+
+/// The columns of a row, and the asset's UUID.
+const ASCENDING: &str = "select output.*, asset.uuid from output join asset on kernel_id = asset
+    where members_hash = $1 and threshold = coalesce($2, threshold) and asset = coalesce($3, asset)
+        and state = coalesce($4, state) and sequence >= $5
+    order by sequence asc limit $6";
+const DESCENDING: &str = "select output.*, asset.uuid from output join asset on kernel_id = asset
+    where members_hash = $1 and threshold = coalesce($2, threshold) and asset = coalesce($3, asset)
+        and state = coalesce($4, state) and sequence <= $5
+    order by sequence desc limit $6";
+const BY_ID: &str = "select output.*, asset.uuid from output join asset on kernel_id = asset where id = $1";
+const BY_COIN: &str =
+    "select output.*, asset.uuid from output join asset on kernel_id = asset where hash = $1 and position = $2";
+
+/// Query of `GET /safe/outputs`.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Page {
+    /// Members hash of the owners; the caller's own without it.
+    members: Option<String>,
+    threshold: Option<u8>,
+    /// First sequence of an ascending page, last of a descending one; inclusive.
+    offset: Option<u64>,
+    limit: Option<usize>,
+    order: Option<Order>,
+    state: Option<OutputState>,
+    /// UUID or kernel id.
+    asset: Option<String>,
+}
+
+/// Order of a page by sequence.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+enum Order {
+    #[default]
+    #[serde(rename = "ASC")]
+    Ascending,
+    #[serde(rename = "DESC")]
+    Descending,
+}
+
+/// One page of rows. Anyone may ask for anyone's.
+pub(crate) async fn list(db: &mut SqliteConnection, caller: Uuid, page: &Page) -> Result<Vec<OutputRow>, CallError> {
+    let limit = page.limit.unwrap_or(PAGE_ROWS_MAX);
+    if limit == 0 || limit > PAGE_ROWS_MAX {
+        return Err(Refusal::Field(format!("limit is 1 to {PAGE_ROWS_MAX}")).into());
+    }
+    let members = match &page.members {
+        Some(members) => members
+            .parse::<AssetId>()
+            .map(|hash| hash.0)
+            .map_err(|_| CallError::from(Refusal::Field("members is the hash of the owners: 64 hex digits".into())))?,
+        None => members_hash(&[caller]).0,
+    };
+    let asset = match &page.asset {
+        Some(name) if !name.is_empty() => {
+            let id = assets::kernel_id(name);
+            Some(id.ok_or_else(|| Refusal::Field("asset is neither a UUID nor a kernel id".into()))?.to_string())
+        }
+        Some(_) | None => None,
+    };
+    let (query, offset) = match page.order.unwrap_or_default() {
+        Order::Ascending => (ASCENDING, page.offset.unwrap_or(0)),
+        Order::Descending => (DESCENDING, page.offset.filter(|offset| *offset > 0).unwrap_or(u64::MAX)),
+    };
+    let rows: Vec<Listed> = sqlx::query_as(query)
+        .bind(hex::encode(members))
+        .bind(page.threshold)
+        .bind(asset)
+        .bind(page.state.map(OutputState::as_str))
+        .bind(signed(offset))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(db)
+        .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+/// The row of an output by its id, or by `hash:index`.
+pub(crate) async fn find(db: &mut SqliteConnection, name: &str) -> Result<OutputRow, CallError> {
+    let row: Option<Listed> = match name.split_once(':') {
+        Some((hash, index)) => {
+            let index: u16 = index.parse().map_err(|_| Refusal::NotFound("output"))?;
+            sqlx::query_as(BY_COIN).bind(hash).bind(index).fetch_optional(db).await?
+        }
+        None => sqlx::query_as(BY_ID).bind(name).fetch_optional(db).await?,
+    };
+    Ok(row.ok_or(Refusal::NotFound("output"))?.0)
+}
+
+/// The row of the coin, where its owners are known.
+pub(crate) async fn of_coin(db: &mut SqliteConnection, hash: &str, index: u16) -> Result<Option<OutputRow>, CallError> {
+    let row: Option<Listed> = sqlx::query_as(BY_COIN).bind(hash).bind(index).fetch_optional(db).await?;
+    Ok(row.map(|row| row.0))
+}
+
+/// Where a deposited output came from.
+pub(crate) async fn deposit(db: &mut SqliteConnection, name: &str) -> Result<DepositRow, CallError> {
+    let output = find(db, name).await?;
+    let row: Option<(String, i64)> =
+        sqlx::query_as(r#"select "transaction", position from kernel_deposit where hash = $1"#)
+            .bind(output.transaction_hash.to_string())
+            .fetch_optional(db)
+            .await?;
+    let (deposit_hash, index) = row.ok_or(Refusal::NotFound("deposit"))?;
+    let none = String::new;
+    Ok(DepositRow { deposit_hash, deposit_index: unsigned(index), sender: none(), destination: none(), tag: none() })
+}
+
+/// A row as the database holds it.
+struct Listed(OutputRow);
+
+impl FromRow<'_, SqliteRow> for Listed {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        read(row).map(Self).map_err(|error| match error {
+            CallError::Store(error) => error,
+            other @ (CallError::Refused(_) | CallError::Corrupt(_)) => sqlx::Error::Decode(other.into()),
+        })
+    }
+}
+
+fn read(row: &SqliteRow) -> Result<OutputRow, CallError> {
+    let hash = |column: &str| -> Result<Hex32, CallError> { Ok(Hex32(from_hex(row.try_get(column)?, "hash")?)) };
+    let optional_hash = |column: &str| -> Result<Option<Hex32>, CallError> {
+        let text: Option<&str> = row.try_get(column)?;
+        text.map(|text| from_hex(text, "hash").map(Hex32)).transpose()
+    };
+    let time = |column: &str| -> Result<LedgerTime, CallError> { Ok(LedgerTime(unsigned(row.try_get(column)?))) };
+    let uuid = |text: &str| Uuid::try_parse(text).map_err(|_| CallError::Corrupt("id"));
+    let users = |column: &str| -> Result<Vec<Uuid>, CallError> { from_json(row.try_get(column)?, "users") };
+    let senders = users("senders")?;
+    Ok(OutputRow {
+        kind: OUTPUT_TYPE.into(),
+        output_id: uuid(row.try_get("id")?)?,
+        request_id: row.try_get::<Option<&str>, _>("request")?.map(uuid).transpose()?,
+        transaction_hash: hash("hash")?,
+        output_index: row.try_get("position")?,
+        asset_id: uuid(row.try_get("uuid")?)?,
+        kernel_asset_id: AssetId(hash("asset")?.0),
+        amount: row.try_get::<&str, _>("amount")?.parse().map_err(|_| CallError::Corrupt("amount"))?,
+        mask: hash("mask")?,
+        keys: from_json(row.try_get("keys")?, "keys")?,
+        senders_hash: (!senders.is_empty()).then(|| Hex32(members_hash(&senders).0)),
+        senders_threshold: row.try_get("senders_threshold")?,
+        senders,
+        receivers_hash: hash("members_hash")?,
+        receivers_threshold: row.try_get("threshold")?,
+        receivers: users("receivers")?,
+        extra: HexBytes(hex::decode(row.try_get::<&str, _>("extra")?).map_err(|_| CallError::Corrupt("extra"))?),
+        state: from_json(&format!("\"{}\"", row.try_get::<&str, _>("state")?), "state")?,
+        sequence: unsigned(row.try_get("sequence")?),
+        created_at: time("created_at")?,
+        updated_at: time("updated_at")?,
+        signers: users("signers")?,
+        signed_by: optional_hash("signed_by")?,
+        inscription_hash: optional_hash("inscription")?,
+    })
+}

@@ -1,0 +1,4 @@
+//! The embedded ledger over HTTP, with the production client: each rule's refusal, and what it lets through.
+
+mod bench;
+mod payment;
