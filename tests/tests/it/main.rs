@@ -9,6 +9,7 @@ mod scenarios;
 mod vectors_bls;
 #[cfg(test)]
 mod vectors_kernel;
+mod vectors_lockstep;
 #[cfg(test)]
 mod vectors_mixin;
 #[cfg(test)]
