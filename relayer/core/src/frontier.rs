@@ -72,14 +72,23 @@ impl Frontier {
         Self { leaves: 1, nodes: BTreeMap::from([(NodePlace { level: 0, index: 0 }, first)]) }
     }
 
-    /// The tree over `leaves`, or `None` without any (or above 2³² − 1 of them).
+    /// The tree over `leaves`, built level by level; `None` without any, or above 2³² − 1 of them.
     pub fn from_leaves(leaves: impl IntoIterator<Item = B256>) -> Option<Self> {
-        let mut leaves = leaves.into_iter();
-        let mut frontier = Self::new(leaves.next()?);
-        for leaf in leaves {
-            frontier.append(leaf).ok()?;
+        let mut level: Vec<B256> = leaves.into_iter().collect();
+        let leaves = u32::try_from(level.len()).ok().filter(|leaves| *leaves != 0)?;
+        let mut nodes = BTreeMap::new();
+        let mut empty = EMPTY_LEAF;
+        for height in 0..=depth(leaves) {
+            nodes.extend((0..).map(|index| NodePlace { level: height, index }).zip(level.iter().copied()));
+            let parent = |pair: &[B256]| match pair {
+                [left, right, ..] => node(left, right),
+                [left] => node(left, &empty),
+                [] => empty,
+            };
+            level = level.chunks(2).map(parent).collect();
+            empty = node(&empty, &empty);
         }
-        Some(frontier)
+        Some(Self { leaves, nodes })
     }
 
     /// Number of leaves.
@@ -309,6 +318,7 @@ mod tests {
         let mut leaves = vec![leaf(0)];
         for number in 1..40 {
             assert_eq!(frontier.root(), plain_root(&leaves), "{number} leaves");
+            assert_eq!(Frontier::from_leaves(leaves.iter().copied()).as_ref(), Some(&frontier), "{number} leaves");
             leaves.push(leaf(number));
             let (index, changes) = frontier.append(leaf(number)).expect("room");
             assert_eq!((index, changes.last().map(|root| root.hash)), (number, Some(frontier.root())));
