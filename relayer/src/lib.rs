@@ -5,7 +5,9 @@
 //! evm watcher ─► proof ─► core: outbound ─► book ─► coins ─► payout ─► peer (pull) ─► ledger sender
 //! ```
 
+pub mod answers;
 pub mod api;
+pub mod checkpoints;
 pub mod cli;
 pub mod config;
 pub mod devnet;
@@ -14,6 +16,8 @@ pub mod evm;
 pub mod http;
 pub mod keys;
 pub mod ledger;
+pub mod offer;
+pub mod payouts;
 pub mod peer;
 pub mod store;
 pub mod supervisor;

@@ -52,6 +52,18 @@ impl Store {
         unsigned(sqlx::query(query).fetch_one(&self.reader).await?.try_get(0)?, "count")
     }
 
+    /// The derived transaction of a trace.
+    ///
+    /// # Errors
+    /// Reports an unreadable row.
+    pub async fn derived(&self, trace: Uuid) -> Result<Option<Derived>, StoreError> {
+        let row = sqlx::query("select body from derived where trace = $1")
+            .bind(trace.as_bytes().as_slice())
+            .fetch_optional(&self.reader)
+            .await?;
+        row.map(|row| body(row.try_get(0)?, "derived transaction")).transpose()
+    }
+
     /// The payload hash under which the transaction of a trace became final.
     ///
     /// # Errors

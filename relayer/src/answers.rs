@@ -1,0 +1,72 @@
+//! What this member tells its peers: only what is a row of its own already.
+
+use std::sync::Arc;
+
+use lockstep_core::{B256, Uuid};
+use tokio::sync::mpsc;
+
+use crate::checkpoints::Checkpoints;
+use crate::peer::{AnswerError, AnswerPeers, ChainStatus, InputSignature, Partial, Status};
+use crate::store::{Store, StoreError};
+
+/// Answers from the store.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    store: Store,
+    checkpoints: Checkpoints,
+    chains: Arc<[u64]>,
+    halt: mpsc::Sender<StoreError>,
+}
+
+impl Answers {
+    /// Answers of this member. A contradiction met while answering goes to `halt`, which stops the service.
+    pub fn new(store: Store, checkpoints: Checkpoints, chains: Arc<[u64]>, halt: mpsc::Sender<StoreError>) -> Self {
+        Self { store, checkpoints, chains, halt }
+    }
+
+    /// A contradiction stops the member; anything else is for the peer to try again.
+    fn refuse(&self, error: StoreError) -> AnswerError {
+        if error.is_contradiction() {
+            // Full means that another contradiction is stopping the service already.
+            let _ = self.halt.try_send(error);
+            return AnswerError::Halted;
+        }
+        AnswerError::Unavailable(Box::new(error))
+    }
+}
+
+impl AnswerPeers for Answers {
+    async fn partial(&self, sequence: u64) -> Result<Option<Partial>, AnswerError> {
+        self.checkpoints.own(sequence).await.map_err(|error| self.refuse(error))
+    }
+
+    async fn payout_hash(&self, trace: Uuid, attempt: u32) -> Result<Option<B256>, AnswerError> {
+        let payload = self.store.payload(trace, attempt).await.map_err(|error| self.refuse(error))?;
+        Ok(payload.map(|payload| payload.hash))
+    }
+
+    async fn payout_signature(&self, trace: Uuid, attempt: u32) -> Result<Option<Vec<InputSignature>>, AnswerError> {
+        let signatures = self.store.payload_signatures(trace, attempt).await.map_err(|error| self.refuse(error))?;
+        let numbered = (0_u16..).zip(signatures);
+        let signatures: Vec<_> = numbered
+            .map(|(input, signed)| InputSignature { input, key: signed.key, signature: signed.signature.0 })
+            .collect();
+        Ok((!signatures.is_empty()).then_some(signatures))
+    }
+
+    async fn status(&self) -> Result<Status, AnswerError> {
+        let step = self.store.last_step().await.map_err(|error| self.refuse(error))?;
+        let mut chains = std::collections::BTreeMap::new();
+        for chain in self.chains.iter() {
+            let cursor = self.store.chain_cursor(*chain).await.map_err(|error| self.refuse(error))?;
+            if let Some(cursor) = cursor {
+                let status =
+                    ChainStatus { block: cursor.block, accepted: cursor.accepted, next_outbound: cursor.next_outbound };
+                chains.insert(*chain, status);
+            }
+        }
+        let (sequence, history) =
+            step.map_or((0, B256::ZERO), |step| (step.checkpoint.sequence, step.checkpoint.history));
+        Ok(Status { sequence, history, halted: false, chains })
+    }
+}
