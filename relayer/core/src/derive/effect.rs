@@ -6,6 +6,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::message::Posted;
+use crate::operation::{bounce_memo, refund_memo};
 use crate::trace::{ChainId, Trace};
 use crate::{Amount, AssetId, Mix};
 
@@ -186,6 +187,18 @@ impl Applied {
 }
 
 impl Derived {
+    /// The extra of the transaction: nothing, the outbound's own memo, or a raw operation of ours. `None` for a refund
+    /// whose trace names no output, which no rule derives.
+    pub fn extra(&self) -> Option<Vec<u8>> {
+        match (&self.memo, &self.trace) {
+            (DerivedMemo::Internal, _) => Some(Vec::new()),
+            (DerivedMemo::Pay(memo), _) => Some(memo.clone()),
+            (DerivedMemo::Bounce(process), _) => Some(bounce_memo(*process)),
+            (DerivedMemo::Refund, Trace::Refund { output } | Trace::Return { output }) => Some(refund_memo(*output)),
+            (DerivedMemo::Refund, _) => None,
+        }
+    }
+
     /// Canonical bytes, frozen:
     /// trace ‖ asset 32 ‖ count × (0 ‖ output 16, or 1 ‖ trace ‖ index u16)
     /// ‖ count × (0 ‖ length ‖ MIX payload, or 1 ‖ generation u32; then amount u128)

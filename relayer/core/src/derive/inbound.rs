@@ -7,15 +7,10 @@ use super::effect::{Applied, Class, CoinRef, DeriveError, Derived, DerivedMemo, 
 use super::ledger::{Ledger, Process};
 use super::outbound::Credit;
 use crate::message::{Message, MessageKind, Posted, register_payload, update_payload};
-use crate::operation::{Decision, DecisionBody, Memo, MemoKind, Registration};
+use crate::operation::{Decision, DecisionBody, GAS_MAX, GAS_MIN, Memo, MemoKind, Registration};
 use crate::output::Output;
 use crate::trace::{ChainId, Trace};
 use crate::{Account, Amount, AssetId, Mix};
-
-/// Least gas limit of a process (DESIGN.md section 9).
-const GAS_MIN: u32 = 50_000;
-/// Greatest gas limit of a process on any chain (DESIGN.md section 9).
-const GAS_MAX: u32 = 5_000_000;
 
 /// An output with the place at which it is applied.
 #[derive(Clone, Copy)]
