@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod figures;
+mod interleaving;
 #[cfg(test)]
 mod ledger_rules;
 mod scenarios;

@@ -7,7 +7,7 @@
 #![expect(clippy::indexing_slicing, reason = "a panic is how a test fails; JSON answers null to a missing key")]
 
 mod model;
-mod names;
+pub(crate) mod names;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;

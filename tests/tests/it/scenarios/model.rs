@@ -9,7 +9,7 @@ use lockstep_core::derive::{
     AssetRule, ChainRule, Class, CoinRef, Config, Derived, DerivedMemo, Fee, Outbound, Payee, Record,
 };
 use lockstep_core::message::{Message, MessageKind};
-use lockstep_core::operation::{Caps, Decision, DecisionBody, Memo, MemoKind, Policy, Registration};
+use lockstep_core::operation::{Caps, Decision, DecisionBody, Memo, MemoKind, Operation, Policy, Registration};
 use lockstep_core::output::{CoinId, Output};
 use lockstep_core::trace::{ChainId, Trace};
 use lockstep_core::{Account, Amount, AssetId, Mix, Uuid};
@@ -256,8 +256,8 @@ fn outbound_memo(json: &Value) -> Result<Vec<u8>> {
     if let Some(text) = json.as_str() {
         return Ok(text.as_bytes().to_vec());
     }
-    let purpose = u16::try_from(number(&json["purpose"])?)?;
-    Ok([&purpose.to_be_bytes()[..], user(string(&json["process"])?)?.as_bytes(), &[0; 6]].concat())
+    let (purpose, process) = (u16::try_from(number(&json["purpose"])?)?, user(string(&json["process"])?)?);
+    Ok(Operation { purpose, process, ..Operation::default() }.encode()?)
 }
 
 /// A member's state as `expected` has it.
