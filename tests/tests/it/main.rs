@@ -10,6 +10,7 @@ mod scenarios;
 mod vectors_bls;
 #[cfg(test)]
 mod vectors_kernel;
+#[cfg(test)]
 mod vectors_lockstep;
 #[cfg(test)]
 mod vectors_mixin;
