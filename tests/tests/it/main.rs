@@ -1,6 +1,8 @@
 //! Integration tests, one binary so that they link once.
 
 #[cfg(test)]
+mod evm;
+#[cfg(test)]
 mod figures;
 mod interleaving;
 #[cfg(test)]
