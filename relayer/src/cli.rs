@@ -1,1 +1,185 @@
-//! Being written.
+//! The command line: results as JSON on standard output, one line on standard error when something is wrong, and an exit
+//! code that says what kind of wrong.
+
+mod group;
+mod inspect;
+mod keygen;
+mod service;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+pub use group::GroupCommand;
+pub use inspect::{InspectCommand, VerifySignatureArgs};
+pub use keygen::{KeygenCommand, KeygenGroupArgs, KeygenMemberArgs};
+pub use service::MemberArgs;
+
+/// Arguments of the binary.
+#[derive(Debug, Parser)]
+#[command(name = "lockstep", version, about, long_about = None, after_help = AFTER_HELP)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A member of a Lockstep group: it watches the ledger and the chains, co-signs, delivers and pays.
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 bad input, 2 negative answer (such as an invalid signature), 64 wrong \
+configuration, 70 halted before a contradiction, 75 try again later.";
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make keys: a member's own, or a group's by a trusted dealer
+    #[command(subcommand)]
+    Keygen(KeygenCommand),
+    /// Check all that `run` needs, without starting anything
+    Check(MemberArgs),
+    /// Read a group file
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Show a transaction, memo, address or amount as JSON
+    #[command(subcommand)]
+    Inspect(InspectCommand),
+    /// Check a BLS12-381 signature (key in G2, signature in G1)
+    VerifySignature(VerifySignatureArgs),
+}
+
+/// Runs the binary: reads the arguments, does what they say, reports.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are what was asked for; anything else is bad input, not clap's own code 2.
+            let exit = if error.use_stderr() { Exit::BadInput } else { Exit::Done };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    let outcome = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::new(Exit::TryAgain, error))
+        .and_then(|runtime| runtime.block_on(run(args.command)));
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "error: {:#}", failure.error);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Does what one command says.
+///
+/// # Errors
+/// What went wrong, with the exit code that tells its kind.
+pub async fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Keygen(command) => keygen::run(command),
+        Command::Check(args) => service::check(&args).await,
+        Command::Group(command) => group::run(command),
+        Command::Inspect(command) => inspect::run(command),
+        Command::VerifySignature(args) => inspect::verify_signature(&args),
+    }
+}
+
+/// How the process ends (DESIGN.md section 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done as asked.
+    Done,
+    /// The input is malformed.
+    BadInput,
+    /// The input is well-formed and the answer is no.
+    Negative,
+    /// The configuration is wrong: starting again will not help.
+    Configuration,
+    /// A contradiction: a person must look.
+    Halted,
+    /// Something outside does not answer: starting again may help.
+    TryAgain,
+}
+
+impl Exit {
+    /// The exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::BadInput => 1,
+            Self::Negative => 2,
+            Self::Configuration => 64,
+            Self::Halted => 70,
+            Self::TryAgain => 75,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// Which kind.
+    pub exit: Exit,
+    /// What and why; shown in one line.
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    /// An error of a kind.
+    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into() }
+    }
+
+    /// Malformed input.
+    pub fn bad_input(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::BadInput, error)
+    }
+
+    /// A wrong configuration.
+    pub fn configuration(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
+/// Writes a result to standard output as JSON.
+///
+/// # Errors
+/// Where standard output is closed or full.
+pub fn print_json(result: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(result).map_err(|error| Failure::new(Exit::TryAgain, error))?;
+    print_line(&text)
+}
+
+/// Writes one line to standard output.
+///
+/// # Errors
+/// Where standard output is closed or full.
+pub fn print_line(line: &str) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}").map_err(|error| Failure::new(Exit::TryAgain, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_should_be_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn exit_codes_should_be_those_of_the_design() {
+        let all = [Exit::Done, Exit::BadInput, Exit::Negative, Exit::Configuration, Exit::Halted, Exit::TryAgain];
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 64, 70, 75]);
+    }
+}

@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod offer;
 pub mod payouts;
 pub mod peer;
+pub mod startup;
 pub mod store;
 pub mod supervisor;
 pub mod telemetry;

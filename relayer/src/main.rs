@@ -1,3 +1,7 @@
 //! The `lockstep` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lockstep::cli::main(std::env::args_os())
+}

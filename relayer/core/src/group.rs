@@ -14,7 +14,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::bls::{BlsError, GroupKey, GroupKeyError};
-use crate::operation::Caps;
+use crate::operation::{Caps, MemoRules};
 use crate::trace::ChainId;
 use crate::{Amount, AssetId, Mix, derive};
 
@@ -248,6 +248,11 @@ impl Group {
     /// How long an escrow waits.
     pub const fn delays(&self) -> Delays {
         self.delays
+    }
+
+    /// The group as memos are read: the aliases of its chains, and the key of its decisions.
+    pub fn memo_rules(&self) -> MemoRules {
+        MemoRules { group_id: self.id, group_key: Some(*self.key.key()), aliases: self.aliases() }
     }
 
     /// The group as derivations read it, at sequence 0.

@@ -1,0 +1,153 @@
+//! `keygen`: a member's own keys, and a group's by a trusted dealer.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clap::{Args, Subcommand};
+use lockstep_core::group::Group;
+use lockstep_core::trace::ChainId;
+use lockstep_core::{Amount, Uuid};
+
+use super::group::summary;
+use super::{Exit, Failure, print_json};
+use crate::keys::{self, DealMember, DealTerms, Dealt, MemberKeys, XIN};
+use crate::ledger::Keystore;
+
+/// What a member's key file is called in its folder.
+const KEY_FILE: &str = "member.json";
+
+/// Which keys to make.
+#[derive(Debug, Subcommand)]
+pub enum KeygenCommand {
+    /// A member's own keys: identity, EVM account, ledger user
+    Member(KeygenMemberArgs),
+    /// A group key by a trusted dealer, for development chains (31337 to 31346) only
+    #[command(
+        long_about = "Makes a group key and gives each member its share: a trusted dealer. Whoever runs this could \
+                            keep the key, so the group it makes is refused on any chain but 31337 to 31346."
+    )]
+    Group(KeygenGroupArgs),
+}
+
+/// Options of `keygen member`.
+#[derive(Debug, Args)]
+pub struct KeygenMemberArgs {
+    /// Folder for the key file `member.json`, readable by its owner only
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Name in the group file: a-z, 0-9 and -
+    #[arg(long)]
+    name: String,
+    /// Keystore file of the ledger's dashboard; without it a user is made up, which the embedded ledger takes
+    #[arg(long, value_name = "FILE")]
+    ledger_keystore: Option<PathBuf>,
+}
+
+/// Options of `keygen group`.
+#[derive(Debug, Args)]
+pub struct KeygenGroupArgs {
+    /// Folders made by `keygen member`, in the order of the indexes 1, 2, …
+    #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
+    members: Vec<PathBuf>,
+    /// How many must sign [default: n − ⌊(n−1)/3⌋]
+    #[arg(long, value_name = "T")]
+    threshold: Option<u8>,
+    /// Where each member listens for the others, in the same order [default: http://127.0.0.1:7701 and up]
+    #[arg(long, value_name = "URL", num_args = 1..)]
+    peers: Vec<String>,
+    /// Chains to serve
+    #[arg(long, value_name = "ID", num_args = 1.., default_value = "31337")]
+    chains: Vec<ChainId>,
+    /// Asset in which a registration is paid [default: XIN]
+    #[arg(long, value_name = "UUID", default_value_t = XIN, hide_default_value = true)]
+    fee_asset: Uuid,
+    /// What a registration costs
+    #[arg(long, value_name = "AMOUNT", default_value = "0.01")]
+    fee_amount: Amount,
+    /// The group file to write; it must not exist
+    #[arg(long, value_name = "FILE", default_value = "group.toml")]
+    out: PathBuf,
+    /// Give shares also to members that hold one of another group, which they lose
+    #[arg(long)]
+    replace_shares: bool,
+}
+
+pub(super) fn run(command: KeygenCommand) -> Result<Exit, Failure> {
+    match command {
+        KeygenCommand::Member(args) => member(&args),
+        KeygenCommand::Group(args) => group(&args),
+    }
+}
+
+fn member(args: &KeygenMemberArgs) -> Result<Exit, Failure> {
+    let keystore = args.ledger_keystore.as_deref().map(read_keystore).transpose().map_err(Failure::configuration)?;
+    let keys = MemberKeys::generate(&args.name, keystore, &mut keys::system_entropy).map_err(Failure::configuration)?;
+    keys.save(&args.out.join(KEY_FILE), false).map_err(Failure::configuration)?;
+    print_json(&keys.public())?;
+    Ok(Exit::Done)
+}
+
+fn read_keystore(path: &Path) -> anyhow::Result<Keystore> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    // The parser's own message can quote what it found: only the place is told.
+    serde_json::from_str(&text).map_err(|error| {
+        anyhow!("`{}` is not a ledger keystore: line {}, column {}", path.display(), error.line(), error.column())
+    })
+}
+
+fn group(args: &KeygenGroupArgs) -> Result<Exit, Failure> {
+    let paths: Vec<_> = args.members.iter().map(|folder| folder.join(KEY_FILE)).collect();
+    let mut members = Vec::new();
+    for path in &paths {
+        let keys = MemberKeys::load(path).map_err(Failure::configuration)?;
+        if keys.share.is_some() && !args.replace_shares {
+            let held = anyhow!("`{}` holds a share already: --replace-shares gives it up", path.display());
+            return Err(Failure::configuration(held));
+        }
+        members.push(keys);
+    }
+    let terms = DealTerms {
+        threshold: args.threshold,
+        chains: args.chains.clone(),
+        fee_asset: args.fee_asset,
+        fee_amount: args.fee_amount,
+    };
+    let public = with_peers(&members, &args.peers).map_err(Failure::bad_input)?;
+    let Dealt { file, shares } = keys::deal(&public, &terms, &mut keys::system_entropy).map_err(Failure::bad_input)?;
+    let group = Group::parse(&file).map_err(Failure::bad_input)?;
+
+    let text = toml::to_string(&file).map_err(Failure::bad_input)?;
+    // The group file first: members without a share are refused at start, shares without a group would be lost.
+    write_new(&args.out, &text).map_err(Failure::configuration)?;
+    for ((keys, share), path) in members.iter_mut().zip(shares).zip(&paths) {
+        keys.share = Some(share);
+        keys.save(path, true).map_err(Failure::configuration)?;
+    }
+    let _ = writeln!(
+        io::stderr(),
+        "warning: this group key was made by a trusted dealer. Whoever ran this could have kept it: the group works on \
+         development chains (31337 to 31346) only, and members refuse to run it on any other."
+    );
+    print_json(&summary(&group))?;
+    Ok(Exit::Done)
+}
+
+fn with_peers(members: &[MemberKeys], peers: &[String]) -> anyhow::Result<Vec<DealMember>> {
+    if !peers.is_empty() && peers.len() != members.len() {
+        return Err(anyhow!("{} --peers for {} --members", peers.len(), members.len()));
+    }
+    let default = |port: u16| format!("http://127.0.0.1:{port}");
+    let with_peer = |(i, keys): (usize, &MemberKeys)| {
+        let port = u16::try_from(i).unwrap_or_default().saturating_add(7701);
+        DealMember { keys: keys.public(), peer: peers.get(i).cloned().unwrap_or_else(|| default(port)) }
+    };
+    Ok(members.iter().enumerate().map(with_peer).collect())
+}
+
+fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
+    let written = OpenOptions::new().write(true).create_new(true).open(path);
+    let written = written.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    written.with_context(|| format!("cannot write `{}`", path.display()))
+}

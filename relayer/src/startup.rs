@@ -1,0 +1,293 @@
+//! Everything that can be wrong when a member starts, checked before anything is started.
+//!
+//! In this order, cheapest and most local first; each refusal is a message of its own:
+//!
+//! 1. configuration, group file (its digest, this member, its chains), key file (whose it is, its share);
+//! 2. the ledger: reachable, this member's session, its spend key; a quorum of kernel nodes;
+//! 3. each chain: reachable, chain id, EIP-2537, the contract and that it is this group's with this key;
+//! 4. the ports.
+//!
+//! Nothing is written and nothing listens until all of it has passed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use lockstep_core::group::{self, Chain, Group};
+use lockstep_core::trace::ChainId;
+use lockstep_core::{B256, Uuid};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use crate::cli::Exit;
+use crate::config::{ChainConfig, ConfigError, MemberConfig};
+use crate::evm::check::{ChainIdentity, CheckError, ExpectedChain, check_chain};
+use crate::evm::provider::{EvmProvider, ProviderError, provider};
+use crate::evm::watcher;
+use crate::keys::{KeyError, MemberKeys, MemberSecrets};
+use crate::ledger::{ClientError, KernelNodes, LedgerError, SafeApi};
+
+/// A member that may start.
+#[derive(Debug)]
+pub struct Ready {
+    /// What the operator decided.
+    pub config: MemberConfig,
+    /// What all members agreed on.
+    pub group: Arc<Group>,
+    /// The member's secrets.
+    pub secrets: MemberSecrets,
+    /// The ledger's API, with the member's session.
+    pub ledger: SafeApi,
+    /// The kernel nodes, of which a quorum answers.
+    pub kernel: KernelNodes,
+    /// Every chain of the group.
+    pub chains: BTreeMap<ChainId, ReadyChain>,
+    /// Bound, not yet served: for peers.
+    pub peer: TcpListener,
+    /// Bound, not yet served: for the operator.
+    pub api: TcpListener,
+}
+
+/// A chain that a member may work on.
+#[derive(Debug)]
+pub struct ReadyChain {
+    /// What the group file says.
+    pub chain: Chain,
+    /// What the first endpoint says.
+    pub identity: ChainIdentity,
+    /// When an event counts.
+    pub finality: watcher::Finality,
+    /// The endpoints that passed all checks; the first one is the first that is configured.
+    pub providers: Vec<EvmProvider>,
+}
+
+/// Checks all that `config` leads to.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub async fn prepare(config: MemberConfig) -> Result<Ready, StartError> {
+    let group = config.load_group()?;
+    let secrets = MemberKeys::load(&config.keys)?.into_member_of(&group, config.member)?;
+    if let Some(chain) = group.chains().values().find(|chain| chain.contract.is_none()) {
+        return Err(StartError::NotDeployed { chain: chain.id });
+    }
+    let ledger = SafeApi::new(config.ledger.api.expose().as_str(), secrets.ledger.clone())?;
+    check_ledger(&ledger, &config, &secrets).await?;
+    let kernel = ready_kernel(&config).await?;
+    let mut chains = BTreeMap::new();
+    for (id, endpoints) in &config.chains {
+        if let Some(chain) = group.chains().get(id) {
+            chains.insert(*id, ready_chain(&group, chain, endpoints).await?);
+        }
+    }
+    let peer = bind("listen.peer", config.listen_peer).await?;
+    let api = bind("listen.api", config.listen_api).await?;
+    info!(member = config.member, group = %group.id(), digest = %group.digest(), "all checks passed");
+    Ok(Ready { group: Arc::new(group), config, secrets, ledger, kernel, chains, peer, api })
+}
+
+async fn check_ledger(ledger: &SafeApi, config: &MemberConfig, secrets: &MemberSecrets) -> Result<(), StartError> {
+    let url = || config.ledger.api.to_string();
+    let me = ledger.me().await.map_err(|source| match source.retryable() {
+        true => StartError::LedgerUnreachable { url: url(), source: Box::new(source) },
+        false => StartError::LedgerRefused { url: url(), source: Box::new(source) },
+    })?;
+    let expected = secrets.ledger.app_id;
+    if me.user_id != expected {
+        return Err(StartError::LedgerUser { expected, found: me.user_id });
+    }
+    let own = SigningKey::from_bytes(secrets.ledger.spend_private_key.expose()).verifying_key();
+    match me.spend_public_key {
+        Some(key) if me.has_safe && key.0 == *own.as_bytes() => Ok(()),
+        Some(_) if me.has_safe => Err(StartError::SpendKey { user: expected }),
+        Some(_) | None => Err(StartError::NotRegistered { user: expected }),
+    }
+}
+
+/// Asks for a transaction that nobody has: a quorum must say so.
+async fn ready_kernel(config: &MemberConfig) -> Result<KernelNodes, StartError> {
+    let urls: Vec<_> = config.ledger.kernel.iter().map(|url| url.expose().to_string()).collect();
+    let quorum = config.ledger.kernel_quorum();
+    let nodes = KernelNodes::new(&urls, quorum)?;
+    let asked = nodes.transaction(B256::ZERO).await;
+    asked.map_err(|source| StartError::Kernel { nodes: urls.len(), quorum, source: Box::new(source) })?;
+    Ok(nodes)
+}
+
+async fn ready_chain(group: &Group, chain: &Chain, endpoints: &ChainConfig) -> Result<ReadyChain, StartError> {
+    let expected = ExpectedChain {
+        chain_id: chain.id,
+        contract: chain.contract.ok_or(StartError::NotDeployed { chain: chain.id })?,
+        group_id: group.id(),
+        instance: chain.instance,
+        group_key: group.key().key().to_eip2537(),
+    };
+    let (mut providers, mut first) = (Vec::new(), None);
+    for url in &endpoints.rpc {
+        let provider = provider(url.expose().as_str()).map_err(StartError::Provider)?;
+        match check_chain(&provider, url.expose().as_str(), &expected).await {
+            Ok(identity) => {
+                providers.push(provider);
+                first.get_or_insert(identity);
+            }
+            // A spare endpoint that is down is no reason to stay down; one that says something else is.
+            Err(error @ CheckError::Unreachable { .. }) if first.is_some() => {
+                warn!(chain = chain.id, %url, %error, "spare endpoint is left out");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let identity = first.ok_or(StartError::NoEndpoint { chain: chain.id })?;
+    let finality = match chain.finality {
+        group::Finality::Finalized => watcher::Finality::Tag,
+        group::Finality::Depth(blocks) => watcher::Finality::Depth(blocks),
+    };
+    Ok(ReadyChain { chain: chain.clone(), identity, finality, providers })
+}
+
+async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            return StartError::PortInUse { key, address, source };
+        }
+        StartError::Bind { key, address, source }
+    })
+}
+
+/// Why a member does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The configuration or the group file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The key file.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The group file is from before the deployment.
+    #[error("chain {chain} has no `contract` in the group file: deploy it first")]
+    NotDeployed {
+        /// The chain.
+        chain: ChainId,
+    },
+    /// No client for the ledger.
+    #[error("cannot make a client of the ledger")]
+    LedgerClient(#[from] ClientError),
+    /// No answer, or a server in trouble.
+    #[error("the ledger at {url} cannot be reached")]
+    LedgerUnreachable {
+        /// Scheme, host and port.
+        url: String,
+        /// What happened.
+        #[source]
+        source: Box<LedgerError>,
+    },
+    /// An answer, but no welcome.
+    #[error("the ledger at {url} does not take this member's session")]
+    LedgerRefused {
+        /// Scheme, host and port.
+        url: String,
+        /// What it said.
+        #[source]
+        source: Box<LedgerError>,
+    },
+    /// A session of another user.
+    #[error("the ledger takes the session in the key file for user {found}, expected {expected}")]
+    LedgerUser {
+        /// The key file's.
+        expected: Uuid,
+        /// The ledger's.
+        found: Uuid,
+    },
+    /// A user that cannot be paid yet.
+    #[error("ledger user {user} has no spend key registered")]
+    NotRegistered {
+        /// The user.
+        user: Uuid,
+    },
+    /// A spend key that moves nothing.
+    #[error("the spend key in the key file is not the one that ledger user {user} registered")]
+    SpendKey {
+        /// The user.
+        user: Uuid,
+    },
+    /// Too few kernel nodes answer.
+    #[error("fewer than {quorum} of the {nodes} kernel nodes answer")]
+    Kernel {
+        /// Nodes configured.
+        nodes: usize,
+        /// Nodes needed.
+        quorum: usize,
+        /// The first failure.
+        #[source]
+        source: Box<LedgerError>,
+    },
+    /// No client for a chain.
+    #[error("cannot make a client of a chain")]
+    Provider(#[source] ProviderError),
+    /// No endpoint at all.
+    #[error("chain {chain} has no RPC endpoint")]
+    NoEndpoint {
+        /// The chain.
+        chain: ChainId,
+    },
+    /// A chain that is not as the group file says.
+    #[error(transparent)]
+    Chain(#[from] CheckError),
+    /// Somebody listens there, perhaps this very member.
+    #[error("`{key}`: {address} is in use: another process listens there, perhaps this member already runs")]
+    PortInUse {
+        /// The key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// An address that cannot be listened on.
+    #[error("`{key}`: cannot listen on {address}")]
+    Bind {
+        /// The key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// [`Exit::TryAgain`] where only something outside is missing; else the configuration is wrong.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::LedgerUnreachable { .. }
+            | Self::Kernel { .. }
+            | Self::Chain(CheckError::Unreachable { .. } | CheckError::Refused { .. }) => Exit::TryAgain,
+            Self::Config(_)
+            | Self::Keys(_)
+            | Self::NotDeployed { .. }
+            | Self::LedgerClient(_)
+            | Self::LedgerRefused { .. }
+            | Self::LedgerUser { .. }
+            | Self::NotRegistered { .. }
+            | Self::SpendKey { .. }
+            | Self::Provider(_)
+            | Self::NoEndpoint { .. }
+            | Self::Chain(
+                CheckError::ChainId { .. }
+                | CheckError::NoBls { .. }
+                | CheckError::NoCode { .. }
+                | CheckError::NotOurs { .. }
+                | CheckError::Group { .. }
+                | CheckError::Instance { .. }
+                | CheckError::Key { .. },
+            )
+            | Self::PortInUse { .. }
+            | Self::Bind { .. } => Exit::Configuration,
+        }
+    }
+}
