@@ -3,12 +3,13 @@
 //! A transaction's content needs no trust: its hash is the hash of its bytes, which are decoded and hashed here. Only
 //! whether it is final is a node's word, and there `quorum` nodes have to agree.
 
-use std::future::Future;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use lockstep_core::B256;
 use lockstep_core::mixin::SignedTransaction;
+use lockstep_core::output::CoinId;
 use reqwest::{Client, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -55,34 +56,43 @@ impl KernelNodes {
         judge(answers, self.quorum)
     }
 
-    /// The transactions that nodes say have reserved the one-time key, in the order of the nodes and without repetition.
-    /// It is a hint where to look: [`Self::transaction`] tells whether one of them is final and has the key.
+    /// The transactions that nodes say have reserved the one-time key. It is a hint where to look: [`Self::transaction`]
+    /// tells whether one of them is final and has the key.
     ///
     /// # Errors
     /// The first failure, if no node answered.
     pub async fn key_holders(&self, key: [u8; 32]) -> Result<Vec<B256>, LedgerError> {
-        let params = || vec![json!(Hex32(key))];
-        let answers = join_all(self.nodes.iter().map(|node| self.call::<KernelKey>(node, "getkey", params()))).await;
-        let answered = answers.iter().any(Result::is_ok);
-        let mut holders = Vec::new();
-        for answer in answers {
-            match answer {
-                Ok(Some(KernelKey { transaction: Some(Hex32(hash)) })) if !holders.contains(&B256::new(hash)) => {
-                    holders.push(B256::new(hash));
-                }
-                Err(error) if !answered => return Err(error),
-                Ok(_) | Err(_) => {}
-            }
-        }
-        Ok(holders)
+        let held = |key: KernelKey| key.transaction;
+        self.holders("getkey", || vec![json!(Hex32(key))], held).await
     }
 
-    /// A coin as the node number `turn` (modulo their number) shows it; spent coins stay readable.
+    /// The transactions that nodes say have reserved the coin; again a hint.
     ///
     /// # Errors
-    /// See [`LedgerError`].
-    pub async fn utxo(&self, turn: usize, transaction: B256, index: u16) -> Result<Option<KernelUtxo>, LedgerError> {
-        self.call(self.node(turn)?, "getutxo", vec![json!(Hex32(transaction.0)), json!(index)]).await
+    /// The first failure, if no node answered.
+    pub async fn coin_holders(&self, coin: CoinId) -> Result<Vec<B256>, LedgerError> {
+        let held = |utxo: KernelUtxo| utxo.lock;
+        self.holders("getutxo", || vec![json!(Hex32(coin.transaction.0)), json!(coin.index)], held).await
+    }
+
+    /// Asks every node, and gives the different answers.
+    async fn holders<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: impl Fn() -> Vec<Value>,
+        held: impl Fn(T) -> Option<Hex32>,
+    ) -> Result<Vec<B256>, LedgerError> {
+        let answers = join_all(self.nodes.iter().map(|node| self.call::<T>(node, method, params()))).await;
+        let answered = answers.iter().any(Result::is_ok);
+        let mut holders = BTreeSet::new();
+        for answer in answers {
+            match answer {
+                Ok(found) => holders.extend(found.and_then(&held).map(|hash| B256::new(hash.0))),
+                Err(error) if !answered => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(holders.into_iter().collect())
     }
 
     /// Hands a signed transaction to the node number `turn` (modulo their number) and returns its payload hash. A node
@@ -141,6 +151,10 @@ impl ReadKernel for KernelNodes {
     async fn key_holders(&self, key: [u8; 32]) -> Result<Vec<B256>, LedgerFault> {
         Self::key_holders(self, key).await.map_err(|error| error.during("getkey"))
     }
+
+    async fn coin_holders(&self, coin: CoinId) -> Result<Vec<B256>, LedgerFault> {
+        Self::coin_holders(self, coin).await.map_err(|error| error.during("getutxo"))
+    }
 }
 
 impl SendTransaction for KernelNodes {
@@ -150,17 +164,6 @@ impl SendTransaction for KernelNodes {
             false => Err(LedgerError::malformed("sendrawtransaction", "the node names another transaction")),
         });
         sent.map_err(|error| error.during("sendrawtransaction"))
-    }
-}
-
-/// Several users of one node list share it.
-impl<T: ReadKernel> ReadKernel for std::sync::Arc<T> {
-    fn transaction(&self, hash: B256) -> impl Future<Output = Result<Option<KernelView>, LedgerFault>> + Send {
-        T::transaction(self, hash)
-    }
-
-    fn key_holders(&self, key: [u8; 32]) -> impl Future<Output = Result<Vec<B256>, LedgerFault>> + Send {
-        T::key_holders(self, key)
     }
 }
 

@@ -5,6 +5,7 @@
 //! it: nothing is ever passed over.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 use lockstep_core::mixin::OutputType;
@@ -33,6 +34,12 @@ pub trait ListOutputs: Send + Sync {
 impl ListOutputs for SafeApi {
     fn list(&self, query: &OutputQuery) -> impl Future<Output = Result<Vec<OutputRow>, LedgerError>> + Send {
         self.outputs(query)
+    }
+}
+
+impl<T: ListOutputs> ListOutputs for Arc<T> {
+    fn list(&self, query: &OutputQuery) -> impl Future<Output = Result<Vec<OutputRow>, LedgerError>> + Send {
+        T::list(self, query)
     }
 }
 
@@ -280,6 +287,10 @@ mod tests {
         }
 
         async fn key_holders(&self, _key: [u8; 32]) -> Result<Vec<B256>, LedgerFault> {
+            Ok(Vec::new())
+        }
+
+        async fn coin_holders(&self, _coin: CoinId) -> Result<Vec<B256>, LedgerFault> {
             Ok(Vec::new())
         }
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::Arc;
 
 use lockstep_core::mixin::{GhostScalar, SignedTransaction, Transaction};
-use lockstep_core::output::Output;
+use lockstep_core::output::{CoinId, Output};
 use lockstep_core::payout::{GhostKeys, GhostRequest};
 use lockstep_core::{B256, Uuid};
 use thiserror::Error;
@@ -34,6 +35,27 @@ pub trait ReadKernel: Send + Sync {
     /// # Errors
     /// Where no node answers.
     fn key_holders(&self, key: [u8; 32]) -> impl Future<Output = Result<Vec<B256>, LedgerFault>> + Send;
+
+    /// Transactions that may spend a coin: nodes have reserved it for them.
+    ///
+    /// # Errors
+    /// Where no node answers.
+    fn coin_holders(&self, coin: CoinId) -> impl Future<Output = Result<Vec<B256>, LedgerFault>> + Send;
+}
+
+/// Several tasks of a member share one client.
+impl<T: ReadKernel> ReadKernel for Arc<T> {
+    fn transaction(&self, hash: B256) -> impl Future<Output = Result<Option<KernelView>, LedgerFault>> + Send {
+        T::transaction(self, hash)
+    }
+
+    fn key_holders(&self, key: [u8; 32]) -> impl Future<Output = Result<Vec<B256>, LedgerFault>> + Send {
+        T::key_holders(self, key)
+    }
+
+    fn coin_holders(&self, coin: CoinId) -> impl Future<Output = Result<Vec<B256>, LedgerFault>> + Send {
+        T::coin_holders(self, coin)
+    }
 }
 
 /// Gives transactions to the kernel past the ledger's API.

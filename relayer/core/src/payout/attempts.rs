@@ -97,6 +97,11 @@ impl Attempts {
         self.open.iter().flat_map(|open| &open.keys)
     }
 
+    /// The coins that the payload in hand spends.
+    pub fn coins(&self) -> impl Iterator<Item = &CoinId> {
+        self.open.iter().flat_map(|open| &open.coins)
+    }
+
     /// Takes `transaction` as the payload of the attempt in hand. Again the same one changes nothing.
     ///
     /// # Errors
