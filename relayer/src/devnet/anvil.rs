@@ -6,10 +6,13 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use std::{env, io};
 
+use alloy::providers::Provider;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tracing::debug;
+
+use crate::evm::provider::provider;
 
 /// Anvil answers within a tenth of a second; a loaded machine takes longer.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -232,7 +235,17 @@ impl Anvil {
             Err(_) => return Err(ToolError::NotUp(format!("no answer within {} seconds", START_TIMEOUT.as_secs()))),
         };
         drain("anvil", stderr);
-        Ok(Self { child, lifeline, port })
+        let anvil = Self { child, lifeline, port };
+        anvil.answer(config.chain_id).await?;
+        Ok(anvil)
+    }
+
+    /// It prints its port a moment before it serves, and before it knows how to end in order.
+    async fn answer(&self, chain_id: u64) -> Result<(), ToolError> {
+        let not_up = |error: &dyn std::error::Error| ToolError::NotUp(error.to_string());
+        let provider = provider(&self.url()).map_err(|error| not_up(&error))?;
+        let answer = provider.get_chain_id().await.map_err(|error| not_up(&error))?;
+        if answer == chain_id { Ok(()) } else { Err(ToolError::NotUp(format!("it has chain id {answer}"))) }
     }
 
     /// The port that it listens on.

@@ -8,10 +8,10 @@ use alloy::primitives::{Address, B256, TxKind, U256};
 use alloy::providers::Provider;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::transports::TransportError;
+use lockstep_core::group::Finality;
 
 use crate::evm::fees::Market;
 use crate::evm::provider::EvmProvider;
-use crate::evm::watcher::Finality;
 use crate::world::chain::{ChainError, Purpose, Submission};
 
 /// What the chain shows of the account.
@@ -89,7 +89,7 @@ impl Account {
     /// The newest final block as this chain's configuration understands it.
     pub(super) async fn last_final(&self) -> Result<BlockId, ChainError> {
         match self.finality {
-            Finality::Tag => Ok(BlockId::finalized()),
+            Finality::Finalized => Ok(BlockId::finalized()),
             Finality::Depth(depth) => {
                 let latest = self.provider.get_block_number().await.map_err(endpoint("reading the newest block"))?;
                 Ok(BlockId::number(latest.saturating_sub(depth)))

@@ -12,6 +12,7 @@ use alloy::providers::Provider;
 use alloy::rpc::types::TransactionRequest;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::transports::TransportError;
+use lockstep_core::group::Finality;
 use lockstep_core::{B256, Uuid};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -25,7 +26,6 @@ use crate::evm::plan::{Fairness, Limits, Plan};
 use crate::evm::provider::EvmProvider;
 use crate::evm::quarantine::Quarantine;
 use crate::evm::submission::{ChainView, Decision, Patience, Turns, decide, next_account_nonce};
-use crate::evm::watcher::Finality;
 use crate::world::chain::{
     Backlog, ChainError, Delivery, OfferDeliveries, Outcome, Purpose, SaveSubmission, Submission,
 };

@@ -13,6 +13,7 @@ use alloy::rpc::types::{Filter, Header, Log};
 use alloy::sol_types::SolEvent;
 use alloy::transports::TransportError;
 use lockstep_core::derive::{Outbound, Record};
+use lockstep_core::group::Finality;
 use lockstep_core::{Amount, AssetId, Uuid};
 
 use crate::evm::abi::Group;
@@ -25,15 +26,6 @@ pub const BLOCKS_MAX: u64 = 2_000;
 pub const FIELD_MAX: usize = 8 * 1024;
 /// Nanoseconds in a second: block times count seconds, ledger times nanoseconds.
 const NANOS: u64 = 1_000_000_000;
-
-/// When a block counts as final.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finality {
-    /// The chain's own `finalized` tag.
-    Tag,
-    /// So many blocks behind the newest, for chains whose tag means something else.
-    Depth(u64),
-}
 
 /// Reads one chain through one endpoint.
 #[derive(Clone, Debug)]
@@ -53,7 +45,7 @@ impl ChainReader {
     async fn final_header(&self) -> Result<Header, ChainError> {
         const DOING: &str = "reading the newest final block";
         match self.finality {
-            Finality::Tag => self.header(BlockNumberOrTag::Finalized, DOING).await,
+            Finality::Finalized => self.header(BlockNumberOrTag::Finalized, DOING).await,
             Finality::Depth(depth) => {
                 let latest = self.provider.get_block_number().await.map_err(endpoint(DOING))?;
                 self.header(BlockNumberOrTag::Number(latest.saturating_sub(depth)), DOING).await

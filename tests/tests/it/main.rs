@@ -1,6 +1,8 @@
 //! Integration tests, one binary so that they link once.
 
 #[cfg(test)]
+mod evm;
+#[cfg(test)]
 mod figures;
 mod interleaving;
 #[cfg(test)]
@@ -10,6 +12,7 @@ mod scenarios;
 mod vectors_bls;
 #[cfg(test)]
 mod vectors_kernel;
+#[cfg(test)]
 mod vectors_lockstep;
 #[cfg(test)]
 mod vectors_mixin;
