@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alloy::primitives::{Address, B256};
 use anyhow::{Result, ensure};
-use lockstep::devnet::anvil::{Anvil, AnvilConfig, ToolError};
+use lockstep::devnet::anvil::{Anvil, AnvilConfig, ForgeScript, ToolError, run_forge_script};
 use lockstep::evm::check::{CheckError, ExpectedChain, check_chain};
 use lockstep::evm::provider::provider;
 use lockstep_core::Uuid;
@@ -91,4 +91,22 @@ async fn a_dropped_chain_should_end_and_a_stopped_one_keep_its_state() -> Result
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("anvil still listens on {port}");
+}
+
+#[tokio::test]
+async fn a_script_that_fails_should_show_forges_own_words() -> Result<()> {
+    let project = tempfile::tempdir()?;
+    let script = ForgeScript {
+        project: project.path(),
+        script: "script/None.s.sol:None",
+        rpc_url: "http://127.0.0.1:9",
+        private_key: "0x01",
+        variables: &[],
+        timeout: Duration::from_secs(60),
+    };
+    match run_forge_script(&script).await {
+        Err(ToolError::Failed { output, .. }) => assert!(output.contains("127.0.0.1:9"), "{output}"),
+        other => panic!("{other:?}"),
+    }
+    Ok(())
 }

@@ -30,6 +30,7 @@ struct State {
     group_key: SecretKey,
     sequence: u64,
     mailboxes: Vec<(Uuid, Vec<Message>)>,
+    corrupt: Option<Uuid>,
 }
 
 impl Ledger {
@@ -39,7 +40,7 @@ impl Ledger {
     }
 
     pub(super) fn with(contract: Address, group_key: SecretKey) -> Self {
-        Self(Arc::new(Mutex::new(State { contract, group_key, sequence: 100, mailboxes: Vec::new() })))
+        Self(Arc::new(Mutex::new(State { contract, group_key, sequence: 100, mailboxes: Vec::new(), corrupt: None })))
     }
 
     pub(super) fn register(&self, process: Uuid, target: Address) {
@@ -51,6 +52,11 @@ impl Ledger {
 
     pub(super) fn pay(&self, process: Uuid, units: u128, payload: Vec<u8>) -> Message {
         lock(&self.0).post(process, MessageKind::Call, Amount::from_units(units), payload)
+    }
+
+    /// From now on the proofs of this mailbox are wrong.
+    pub(super) fn corrupt(&self, process: Uuid) {
+        lock(&self.0).corrupt = Some(process);
     }
 
     /// A payment that makes the vault pay `units` back to its sender.
@@ -111,7 +117,11 @@ impl State {
             let messages = self.behind(*process, *head).context("a known head")?;
             let messages = messages.iter().take_while(|message| message.sequence <= sequence).cloned().collect();
             let index = *places.get(process).context("a mailbox of that time")?;
-            batches.push(Batch { process: *process, index, head: *head, messages, proof: frontier.proof(index)? });
+            let mut proof = frontier.proof(index)?;
+            if self.corrupt == Some(*process) {
+                proof.push(B256::ZERO);
+            }
+            batches.push(Batch { process: *process, index, head: *head, messages, proof });
         }
         let checkpoint = Checkpoint { sequence, history: B256::repeat_byte(3), root: frontier.root() };
         let signature = self.group_key.sign_digest(&checkpoint.digest(&GROUP_ID)).to_eip2537();
@@ -164,6 +174,11 @@ impl Rows {
     /// The next save is durable, and then the process dies.
     pub(super) fn crash_after_save(&self) {
         lock(&self.0).crash_after_save = true;
+    }
+
+    /// Puts a row there that no submitter wrote.
+    pub(super) fn insert(&self, submission: Submission) {
+        lock(&self.0).rows.insert(submission.account_nonce, submission);
     }
 
     pub(super) fn rows(&self) -> Vec<Submission> {

@@ -14,6 +14,7 @@ use lockstep::world::chain::{ChainError, Outcome, Purpose};
 use lockstep_core::Uuid;
 use lockstep_core::bls::SecretKey;
 use lockstep_core::group::Finality;
+use tokio_util::sync::CancellationToken;
 
 use super::chain::{CHAIN_ID, Chain};
 use super::members::{Ledger, Rows};
@@ -241,5 +242,58 @@ async fn an_empty_account_should_send_nothing() -> Result<()> {
     chain.rpc::<()>("anvil_setBalance", (submitter.address(), "0x1")).await?;
     assert_eq!(submitter.step(START).await?, Step::NoFunds);
     assert!(rows.rows().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mailbox_that_the_contract_refuses_should_not_hold_up_another() -> Result<()> {
+    let (chain, ledger, vault) = chain_and_ledger().await?;
+    ledger.register(B, chain.vault(B).await?);
+    ledger.corrupt(B);
+    let paid = ledger.pay(A, 5, vec![]);
+    let mut submitter = submitter(&chain, &ledger, &Rows::default(), 0);
+    assert_eq!(submitter.step(START).await?, Step::Refused, "the contract names the mailbox at fault");
+    assert_eq!(deliver_all(&mut submitter).await?, 1);
+    assert_eq!(chain.balance_of(vault, &paid).await?, 5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_row_below_another_should_be_filled() -> Result<()> {
+    let (chain, ledger, vault) = chain_and_ledger().await?;
+    let paid = ledger.pay(A, 5, vec![]);
+    let rows = Rows::default();
+    chain.rpc::<()>("evm_setAutomine", (false,)).await?;
+    let mut first = submitter(&chain, &ledger, &rows, 0);
+    assert!(matches!(first.step(START).await?, Step::Sent { account_nonce: 0, .. }));
+    // As if the row of nonce 0 was lost and the delivery had nonce 1: nothing there can be mined.
+    chain.rpc::<B256>("anvil_dropTransaction", (rows.rows()[0].hashes[0],)).await?;
+    let mut row = rows.rows().remove(0);
+    let rows = Rows::default();
+    row.account_nonce = 1;
+    rows.insert(row);
+    chain.rpc::<()>("evm_setAutomine", (true,)).await?;
+
+    let mut second = submitter(&chain, &ledger, &rows, 0);
+    let now = START + PATIENCE.bump_ms;
+    assert_eq!(second.step(now).await?, Step::UnderWay { account_nonce: 0 });
+    chain.mined(second.address(), 2).await?;
+    assert_eq!(second.step(now).await?, Step::Idle);
+    assert_eq!(chain.balance_of(vault, &paid).await?, 5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_submitter_should_work_until_it_is_cancelled() -> Result<()> {
+    let (chain, ledger, vault) = chain_and_ledger().await?;
+    let paid = ledger.pay(A, 5, vec![]);
+    let submitter = submitter(&chain, &ledger, &Rows::default(), 0);
+    let address = submitter.address();
+    let cancel = CancellationToken::new();
+    let task = tokio::spawn(submitter.run(cancel.clone(), Duration::from_millis(20)));
+    chain.mined(address, 1).await?;
+    cancel.cancel();
+    task.await??;
+    assert_eq!(chain.balance_of(vault, &paid).await?, 5);
     Ok(())
 }
