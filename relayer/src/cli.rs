@@ -37,6 +37,8 @@ pub enum Command {
     /// Make keys: a member's own, or a group's by a trusted dealer
     #[command(subcommand)]
     Keygen(KeygenCommand),
+    /// Run one member until SIGTERM or SIGINT
+    Run(MemberArgs),
     /// Check all that `run` needs, without starting anything
     Check(MemberArgs),
     /// Read a group file
@@ -79,6 +81,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 pub async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Keygen(command) => keygen::run(command),
+        Command::Run(args) => service::run(&args).await,
         Command::Check(args) => service::check(&args).await,
         Command::Group(command) => group::run(command),
         Command::Inspect(command) => inspect::run(command),

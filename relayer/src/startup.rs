@@ -26,7 +26,6 @@ use crate::cli::Exit;
 use crate::config::{ChainConfig, ConfigError, MemberConfig};
 use crate::evm::check::{ChainIdentity, CheckError, ExpectedChain, check_chain};
 use crate::evm::provider::{EvmProvider, ProviderError, provider};
-use crate::evm::watcher;
 use crate::keys::{KeyError, MemberKeys, MemberSecrets};
 use crate::ledger::{ClientError, KernelNodes, LedgerError, SafeApi};
 
@@ -59,7 +58,7 @@ pub struct ReadyChain {
     /// What the first endpoint says.
     pub identity: ChainIdentity,
     /// When an event counts.
-    pub finality: watcher::Finality,
+    pub finality: group::Finality,
     /// The endpoints that passed all checks; the first one is the first that is configured.
     pub providers: Vec<EvmProvider>,
 }
@@ -141,11 +140,7 @@ async fn ready_chain(group: &Group, chain: &Chain, endpoints: &ChainConfig) -> R
         }
     }
     let identity = first.ok_or(StartError::NoEndpoint { chain: chain.id })?;
-    let finality = match chain.finality {
-        group::Finality::Finalized => watcher::Finality::Tag,
-        group::Finality::Depth(blocks) => watcher::Finality::Depth(blocks),
-    };
-    Ok(ReadyChain { chain: chain.clone(), identity, finality, providers })
+    Ok(ReadyChain { chain: chain.clone(), identity, finality: chain.finality, providers })
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

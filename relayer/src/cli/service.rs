@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Exit, Failure, print_json};
 use crate::config::{ConfigError, MemberConfig, Setting};
+use crate::member;
 use crate::startup::{self, Ready, StartError};
 use crate::telemetry::{self, LogFormat};
 
@@ -55,6 +56,13 @@ impl MemberArgs {
         telemetry::init(&config.log).map_err(Failure::configuration)?;
         startup::prepare(config).await.map_err(|error: StartError| Failure::new(error.exit(), error))
     }
+}
+
+pub(super) async fn run(args: &MemberArgs) -> Result<Exit, Failure> {
+    let ready = args.prepare().await?;
+    // The wiring of all tasks is a large future, and there is only one of it.
+    Box::pin(member::run(ready)).await.map_err(|error| Failure::new(error.exit(), error))?;
+    Ok(Exit::Done)
 }
 
 pub(super) async fn check(args: &MemberArgs) -> Result<Exit, Failure> {

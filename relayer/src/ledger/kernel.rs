@@ -167,6 +167,12 @@ impl SendTransaction for KernelNodes {
     }
 }
 
+impl<T: SendTransaction> SendTransaction for std::sync::Arc<T> {
+    async fn send_transaction(&self, turn: usize, signed: &SignedTransaction) -> Result<(), LedgerFault> {
+        (**self).send_transaction(turn, signed).await
+    }
+}
+
 /// One view of many answers: any authentic content, final where a quorum says so.
 fn judge(
     answers: Vec<Result<Option<KernelView>, LedgerError>>,

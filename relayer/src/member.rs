@@ -1,0 +1,302 @@
+//! One member's service: every task, wired and supervised.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy::signers::local::PrivateKeySigner;
+use lockstep_core::group::Group;
+use lockstep_core::machine::{ContractPlace, Rules};
+use lockstep_core::mixin::PrivateKey;
+use lockstep_core::operation::MemoRules;
+use lockstep_core::trace::ChainId;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::answers::Answers;
+use crate::checkpoints::{CheckpointError, Checkpoints};
+use crate::cli::Exit;
+use crate::config::MemberConfig;
+use crate::driver::{Driver, DriverError, INPUTS_MAX, Input};
+use crate::evm::fees::FeePolicy;
+use crate::evm::submission::{Patience, Turns};
+use crate::evm::submitter::{Submitter, SubmitterConfig};
+use crate::evm::watcher::ChainReader;
+use crate::ledger::{GroupAddress, KernelNodes, SafeApi, Watcher};
+use crate::offer::{OfferError, Offers};
+use crate::payouts::{Owner, PayoutError, Payouts};
+use crate::peer::{self, Local, PeerClient};
+use crate::startup::{Ready, ReadyChain};
+use crate::store::{Identity, Store, StoreError};
+use crate::supervisor::{DRAIN, Supervisor, SupervisorError, stop_signal};
+use crate::watch::{self, Pace, WatchError};
+use crate::world::chain::{ChainError, Cursor};
+use crate::{api, clock};
+
+/// When a submission that is not mined is looked at again: an endpoint may forget one, a base fee may rise.
+const PATIENCE: Patience = Patience { resend_ms: 15_000, bump_ms: 30_000 };
+
+/// The rules of a group, as every member derives by them.
+///
+/// # Errors
+/// Names a chain without a contract.
+pub fn rules(group: &Group) -> Result<Rules, NotDeployed> {
+    let place = |(id, chain): (&ChainId, &lockstep_core::group::Chain)| {
+        let contract = chain.contract.ok_or(NotDeployed(*id))?;
+        Ok((*id, ContractPlace { contract, instance: chain.instance }))
+    };
+    Ok(Rules {
+        derive: group.derivation(),
+        memo: MemoRules { group_id: group.id(), group_key: Some(*group.key().key()), aliases: group.aliases() },
+        places: group.chains().iter().map(place).collect::<Result<_, _>>()?,
+        group_id: group.id(),
+        group_digest: group.digest(),
+    })
+}
+
+/// A chain of the group file that has no contract yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("chain {0} has no contract in the group file")]
+pub struct NotDeployed(pub ChainId);
+
+/// Runs a member until a signal, a failure or a contradiction.
+///
+/// # Errors
+/// Why it could not go on; [`exit_of`] gives the exit code.
+pub async fn run(ready: Ready) -> Result<&'static str, MemberError> {
+    let signal = stop_signal().map_err(MemberError::Signal)?;
+    let parts = Parts::new(ready).await?;
+    let store = parts.store.clone();
+    let outcome = parts.spawn()?.run(signal, DRAIN).await;
+    store.close().await;
+    let signal = outcome?.unwrap_or("a task");
+    info!(signal, "stopped");
+    Ok(signal)
+}
+
+/// Everything that tasks share.
+struct Parts {
+    config: MemberConfig,
+    group: Arc<Group>,
+    evm: PrivateKeySigner,
+    spend: PrivateKey,
+    ledger: Arc<SafeApi>,
+    kernel: Arc<KernelNodes>,
+    chains: BTreeMap<ChainId, ReadyChain>,
+    peer: TcpListener,
+    api: TcpListener,
+    store: Store,
+    driver: Driver,
+    after: u64,
+    peers: PeerClient,
+    local: Local,
+    checkpoints: Checkpoints,
+}
+
+impl Parts {
+    async fn new(ready: Ready) -> Result<Self, MemberError> {
+        let Ready { config, group, secrets, ledger, kernel, chains, peer, api } = ready;
+        let identity = Identity { group_digest: group.digest().0, member: config.member.into() };
+        let store = Store::open(&config.database(), identity).await?;
+        let driver = Driver::restore(rules(&group)?, store.clone()).await?;
+        let after = driver.progress().borrow().sequence;
+        let seconds: peer::Clock = Arc::new(clock::unix_seconds);
+        let local = Local::new(Arc::clone(&group), secrets.identity, seconds).map_err(MemberError::Peer)?;
+        let peers = PeerClient::new(local.clone(), &config.peer).map_err(MemberError::PeerClient)?;
+        let spend = PrivateKey::from_ed25519_seed(secrets.ledger.spend_private_key.expose());
+        let share = Arc::new(secrets.share);
+        let checkpoints = Checkpoints::new(Arc::clone(&group), share, store.clone(), peers.clone());
+        let (ledger, kernel) = (Arc::new(ledger), Arc::new(kernel));
+        let evm = secrets.evm;
+        Ok(Self {
+            config,
+            group,
+            evm,
+            spend,
+            ledger,
+            kernel,
+            chains,
+            peer,
+            api,
+            store,
+            driver,
+            after,
+            peers,
+            local,
+            checkpoints,
+        })
+    }
+
+    fn spawn(self) -> Result<Supervisor, MemberError> {
+        let Self {
+            config,
+            group,
+            evm,
+            spend,
+            ledger,
+            kernel,
+            chains,
+            peer,
+            api,
+            store,
+            driver,
+            after,
+            peers,
+            local,
+            checkpoints,
+        } = self;
+        let mut tasks = Supervisor::new();
+        let (inputs, from_watchers) = mpsc::channel(INPUTS_MAX);
+        let (halt, halted) = mpsc::channel(1);
+        let progress = driver.progress();
+
+        let served = chains.keys().copied().collect();
+        let answers = Arc::new(Answers::new(store.clone(), checkpoints.clone(), served, halt));
+        tasks.spawn("peer.server", |stop| serve_peers(peer, peer::router(local, answers), stop));
+        let (status, member) = (store.clone(), config.member.into());
+        tasks.spawn("api.server", move |stop| async move { Ok(api::serve(api, member, status, stop).await?) });
+        tasks.spawn("halt", |stop| wait_for_contradiction(halted, stop));
+        tasks.spawn("driver", |stop| async move { Ok(driver.run(from_watchers, stop).await?) });
+
+        let address = GroupAddress::new(&group.mix(), 0).ok_or(MemberError::Group)?;
+        let watcher = Watcher::new(Arc::clone(&ledger), Arc::clone(&kernel), address);
+        let pace = Pace { poll: config.ledger.poll(), settle: config.ledger.settle() };
+        let to_driver = inputs.clone();
+        tasks.spawn("ledger.watcher", move |stop| async move {
+            Ok(watch::ledger(watcher, after, pace, to_driver, stop).await?)
+        });
+        let owner =
+            Owner { group: Arc::clone(&group), member: config.member, spend, takeover: config.submit.takeover() };
+        let payouts = Payouts::<Arc<SafeApi>, Arc<KernelNodes>>::new(owner, ledger, kernel, peers, store.clone());
+        let (period, news) = (config.ledger.poll(), progress.clone());
+        tasks.spawn("ledger.payouts", move |stop| async move { Ok(payouts.run(news, period, stop).await?) });
+
+        let offers = Offers::new(store.clone(), checkpoints);
+        for (id, chain) in chains {
+            let poll = config.chains.get(&id).map_or(Duration::from_secs(1), |chain| chain.poll());
+            let turns = Turns {
+                member: config.member.into(),
+                members: u16::try_from(group.members().len()).unwrap_or(u16::MAX),
+                step_ms: config.submit.takeover_ms,
+            };
+            let Some(provider) = chain.providers.first().cloned() else { continue };
+            let signer = evm.clone();
+            let submitter =
+                Submitter::new(provider, signer, store.clone(), offers.clone(), submitter_config(&chain, turns));
+            tasks.spawn(format!("evm.submitter.{id}"), move |stop| async move { Ok(submitter.run(stop, poll).await?) });
+            let (to_driver, store) = (inputs.clone(), store.clone());
+            tasks.spawn(format!("evm.watcher.{id}"), move |stop| async move {
+                watch_chain(chain, store, poll, to_driver, stop).await
+            });
+        }
+        Ok(tasks)
+    }
+}
+
+fn submitter_config(chain: &ReadyChain, turns: Turns) -> SubmitterConfig {
+    SubmitterConfig {
+        chain_id: chain.identity.chain_id,
+        contract: chain.identity.contract,
+        finality: chain.finality,
+        turns,
+        patience: PATIENCE,
+        fees: FeePolicy::default(),
+        weights: BTreeMap::new(),
+    }
+}
+
+async fn watch_chain(
+    chain: ReadyChain,
+    store: Store,
+    poll: Duration,
+    inputs: mpsc::Sender<Input>,
+    stop: CancellationToken,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let ReadyChain { chain, identity, finality, providers } = chain;
+    let Some(provider) = providers.into_iter().next() else { return Ok(()) };
+    let cursor = store.chain_cursor(chain.id).await?.unwrap_or(Cursor::before(chain.start_block));
+    let reader = ChainReader::new(provider, identity.contract, finality);
+    Ok(watch::chain(chain.id, reader, cursor, poll, inputs, stop).await?)
+}
+
+async fn serve_peers(
+    listener: TcpListener,
+    router: axum::Router,
+    stop: CancellationToken,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    Ok(axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?)
+}
+
+/// Ends with the contradiction that was met while answering a peer.
+async fn wait_for_contradiction(
+    mut halted: mpsc::Receiver<StoreError>,
+    stop: CancellationToken,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        Some(contradiction) = halted.recv() => Err(contradiction.into()),
+    }
+}
+
+/// Why a member stopped.
+#[derive(Debug, Error)]
+pub enum MemberError {
+    /// The system refuses a signal handler.
+    #[error("cannot listen for signals")]
+    Signal(#[source] std::io::Error),
+    /// The store.
+    #[error("the member's database cannot be used")]
+    Store(#[from] StoreError),
+    /// The replay.
+    #[error("the member's state cannot be derived")]
+    Driver(#[from] DriverError),
+    /// The group file.
+    #[error("the group file cannot be served")]
+    NotDeployed(#[from] NotDeployed),
+    /// Members that are no ledger users.
+    #[error("the group's members are no ledger users")]
+    Group,
+    /// The identity key.
+    #[error("the member cannot speak to its peers")]
+    Peer(#[source] peer::NotAMember),
+    /// No HTTP client.
+    #[error("the member cannot speak to its peers")]
+    PeerClient(#[source] peer::PeerError),
+    /// A task ended.
+    #[error("the service stopped")]
+    Task(#[from] SupervisorError),
+}
+
+impl MemberError {
+    /// The exit code: 70 for a contradiction, 64 for what an operator must mend, 75 for everything else.
+    pub fn exit(&self) -> Exit {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if is_contradiction(error) {
+                return Exit::Halted;
+            }
+            cause = error.source();
+        }
+        match self {
+            Self::Store(StoreError::Identity { .. }) | Self::NotDeployed(_) | Self::Group | Self::Peer(_) => {
+                Exit::Configuration
+            }
+            Self::Signal(_) | Self::Store(_) | Self::Driver(_) | Self::PeerClient(_) | Self::Task(_) => Exit::TryAgain,
+        }
+    }
+}
+
+/// True where an error says that a person must look.
+fn is_contradiction(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<StoreError>().is_some_and(StoreError::is_contradiction)
+        || error.downcast_ref::<DriverError>().is_some_and(DriverError::is_contradiction)
+        || error.downcast_ref::<CheckpointError>().is_some_and(CheckpointError::is_contradiction)
+        || error.downcast_ref::<PayoutError>().is_some_and(PayoutError::is_contradiction)
+        || error.downcast_ref::<OfferError>().is_some_and(OfferError::is_contradiction)
+        || error.downcast_ref::<ChainError>().is_some_and(ChainError::is_contradiction)
+        || error.downcast_ref::<WatchError>().is_some()
+}
