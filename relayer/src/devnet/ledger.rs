@@ -107,6 +107,8 @@ pub async fn serve(config: LedgerConfig, shutdown: CancellationToken) -> Result<
     let (api_address, kernel_address) = (local(&api, config.api)?, local(&kernel, config.kernel)?);
     let ledger = Arc::new(Ledger::open(&config.database, &config.seed, config.finality_delay).await?);
     ledger.broadcast().await.map_err(LedgerError::Work)?;
+    // With no delay nobody looks later, so what an earlier run with a delay left open becomes final now.
+    ledger.finalize_due(config.finality_delay.is_zero()).await.map_err(LedgerError::Work)?;
 
     let mut tasks = JoinSet::new();
     let shutdown = shutdown.child_token();
@@ -139,7 +141,7 @@ fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, Ledg
 /// Makes transactions final when their time has come.
 async fn finalize_due(ledger: Arc<Ledger>, shutdown: CancellationToken) -> Result<(), LedgerError> {
     while shutdown.run_until_cancelled(tokio::time::sleep(FINALITY_POLL)).await.is_some() {
-        ledger.finalize_due().await.map_err(LedgerError::Work)?;
+        ledger.finalize_due(false).await.map_err(LedgerError::Work)?;
     }
     Ok(())
 }
@@ -157,10 +159,12 @@ impl Ledger {
         }
     }
 
-    async fn finalize_due(&self) -> Result<(), CallError> {
+    /// Makes final what is due, or everything; says how many transactions that were.
+    pub(crate) async fn finalize_due(&self, all: bool) -> Result<usize, CallError> {
         let mut tx = self.begin().await?;
-        listing::finalize_due(self, &mut tx, false).await?;
-        Ok(tx.commit().await?)
+        let count = listing::finalize_due(self, &mut tx, all).await?;
+        tx.commit().await?;
+        Ok(count)
     }
 }
 

@@ -1,4 +1,7 @@
 //! The embedded ledger over HTTP, with the production client: each rule's refusal, and what it lets through.
 
 mod bench;
+mod envelope;
+mod group;
+mod kernel;
 mod payment;

@@ -1,6 +1,7 @@
 //! What only a development network has: users, assets and money from nowhere. The server listens on loopback alone, and
 //! a body must say that it is JSON, which a web page of another origin cannot without asking.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
@@ -12,14 +13,13 @@ use lockstep_core::output::CoinId;
 use lockstep_core::{Amount, AssetId, B256, Uuid};
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
-use std::collections::BTreeMap;
 
 use super::api::{Reply, data};
 use super::assets::{self, Asset, NewAsset};
 use super::refusal::{CallError, Refusal};
 use super::store::Ledger;
 use super::users::{self, NewUser, Registered};
-use super::{ghosts, kernel, listing};
+use super::{ghosts, kernel};
 use crate::ledger::wire::{Hex32, HexBytes, KeyRequest};
 
 /// The routes under `/admin`.
@@ -61,18 +61,18 @@ async fn create_asset(
 
 /// Body of `POST /admin/faucet`: a deposit, which has no senders.
 #[derive(Debug, Deserialize)]
-struct Pour {
+pub(super) struct Pour {
     /// Names the deposit: the same id again is the same deposit.
-    request_id: Uuid,
+    pub(super) request_id: Uuid,
     /// UUID or kernel id of a registered asset.
-    asset: String,
-    amount: Amount,
-    receivers: Vec<Uuid>,
+    pub(super) asset: String,
+    pub(super) amount: Amount,
+    pub(super) receivers: Vec<Uuid>,
     #[serde(default = "one")]
-    threshold: u8,
+    pub(super) threshold: u8,
     /// A memo, as of a payment that has no senders.
     #[serde(default)]
-    extra: HexBytes,
+    pub(super) extra: HexBytes,
 }
 
 const fn one() -> u8 {
@@ -96,7 +96,7 @@ async fn faucet(State(ledger): State<Arc<Ledger>>, posted: Result<Json<Pour>, Js
 }
 
 /// Makes a deposit as the custodian would, and sends it to the kernel like any other transaction.
-async fn deposit(ledger: &Ledger, db: &mut SqliteConnection, pour: &Pour) -> Result<B256, CallError> {
+pub(super) async fn deposit(ledger: &Ledger, db: &mut SqliteConnection, pour: &Pour) -> Result<B256, CallError> {
     if pour.threshold == 0 || usize::from(pour.threshold) > pour.receivers.len() {
         return Err(Refusal::Field(format!("threshold is 1 to {}", pour.receivers.len())).into());
     }
@@ -151,8 +151,5 @@ async fn inscribe(
 /// Makes everything final that was admitted, without waiting for the delay. Replies how many that were.
 async fn advance(State(ledger): State<Arc<Ledger>>) -> Reply<usize> {
     ledger.broadcast().await?;
-    let mut tx = ledger.begin().await?;
-    let count = listing::finalize_due(&ledger, &mut tx, true).await?;
-    tx.commit().await?;
-    data(count)
+    data(ledger.finalize_due(true).await?)
 }

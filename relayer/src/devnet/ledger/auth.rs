@@ -140,3 +140,127 @@ async fn authenticate(ledger: &Ledger, parts: &Parts, body: &[u8]) -> Result<Uui
     tx.commit().await?;
     Ok(claims.uid)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ed25519_dalek::{Signer, SigningKey};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const URI: &str = "/safe/outputs?limit=1";
+    const BODY: &[u8] = b"[1]";
+
+    struct Bench {
+        ledger: Ledger,
+        session: SigningKey,
+        uid: String,
+        sid: String,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Bench {
+        async fn open() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("ledger.db");
+            let ledger = Ledger::open(&path, &[1; 32], Duration::ZERO).await.expect("a ledger");
+            let (session, spend) = (SigningKey::from_bytes(&[2; 32]), SigningKey::from_bytes(&[3; 32]));
+            let keys = [&session, &spend].map(|key| hex::encode(key.verifying_key().to_bytes()));
+            let new = json!({ "session_public_key": keys[0], "spend_public_key": keys[1] });
+            let new = serde_json::from_value(new).expect("a user");
+            let mut tx = ledger.begin().await.expect("a transaction");
+            let user = users::register(&ledger, &mut tx, &new).await.expect("a user");
+            tx.commit().await.expect("a commit");
+            let user = serde_json::to_value(user).expect("json");
+            let text = |name: &str| user[name].as_str().expect("an id").to_owned();
+            Self { ledger, session, uid: text("user_id"), sid: text("session_id"), _folder: folder }
+        }
+
+        /// The claims of a good token.
+        fn claims(&self, jti: &str) -> Value {
+            let now_s = self.ledger.clock.now().div_euclid(1_000_000_000);
+            let sig = request_digest(&Method::POST, URI, BODY);
+            let exp = now_s.saturating_add(60);
+            json!({ "uid": self.uid, "sid": self.sid, "iat": now_s, "exp": exp, "jti": jti, "sig": sig })
+        }
+
+        fn token(&self, header: &Value, claims: &Value) -> String {
+            let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+            let signed = format!("{}.{}", encode(header), encode(claims));
+            let signature = self.session.sign(signed.as_bytes());
+            format!("Bearer {signed}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+        }
+
+        async fn present(&self, claims: &Value) -> Result<Uuid, CallError> {
+            self.send("POST", URI, BODY, &self.token(&json!({ "alg": "EdDSA" }), claims)).await
+        }
+
+        async fn send(&self, method: &str, uri: &str, body: &[u8], token: &str) -> Result<Uuid, CallError> {
+            let request = Request::builder().method(method).uri(uri).header(header::AUTHORIZATION, token);
+            let (parts, ()) = request.body(()).expect("a request").into_parts();
+            authenticate(&self.ledger, &parts, body).await
+        }
+    }
+
+    #[track_caller]
+    fn refused(result: Result<Uuid, CallError>, cause: &str) {
+        let error = result.expect_err("a refusal");
+        let CallError::Refused(refusal @ Refusal::Unauthorized(_)) = &error else { panic!("{error:?}") };
+        assert!(refusal.to_string().contains(cause), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn a_token_should_be_good_for_one_request_once() {
+        let bench = Bench::open().await;
+        let header = json!({ "alg": "EdDSA" });
+        let token = bench.token(&header, &bench.claims("a"));
+        refused(bench.send("GET", URI, BODY, &token).await, "another request");
+        refused(bench.send("POST", "/safe/outputs?limit=2", BODY, &token).await, "another request");
+        refused(bench.send("POST", URI, b"[2]", &token).await, "another request");
+        assert_eq!(bench.send("POST", URI, BODY, &token).await.expect("the user").to_string(), bench.uid);
+        refused(bench.send("POST", URI, BODY, &token).await, "used before");
+        refused(bench.present(&bench.claims("a")).await, "used before");
+        bench.present(&bench.claims("b")).await.expect("another token");
+    }
+
+    #[tokio::test]
+    async fn a_stale_token_should_be_refused() {
+        let bench = Bench::open().await;
+        let now_s = bench.ledger.clock.now().div_euclid(1_000_000_000);
+        for (name, value) in [
+            ("exp", now_s.saturating_sub(1)),
+            ("iat", now_s.saturating_sub(TOKEN_AGE_MAX_S).saturating_sub(5)),
+            ("iat", now_s.saturating_add(CLOCK_AHEAD_MAX_S).saturating_add(5)),
+        ] {
+            let mut claims = bench.claims("a");
+            claims[name] = value.into();
+            refused(bench.present(&claims).await, "stale");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_of_nobody_or_of_another_form_should_be_refused() {
+        let bench = Bench::open().await;
+        for name in ["uid", "sid"] {
+            let mut claims = bench.claims("a");
+            claims[name] = Uuid::new_v4().to_string().into();
+            refused(bench.present(&claims).await, "unknown user");
+        }
+        for jti in [String::new(), "x".repeat(JTI_BYTES_MAX.saturating_add(1))] {
+            refused(bench.present(&bench.claims(&jti)).await, "malformed");
+        }
+        let header = json!({ "alg": "EdDSA" });
+        let good = bench.token(&header, &bench.claims("a"));
+        let none = bench.token(&json!({ "alg": "none" }), &bench.claims("a"));
+        refused(bench.send("POST", URI, BODY, &none).await, "EdDSA");
+        for token in ["", "Bearer", "Bearer a.b", "Basic x", &good.replace('.', ""), &good.replacen('.', "..", 1)] {
+            refused(bench.send("POST", URI, BODY, token).await, "malformed");
+        }
+        let long = format!("Bearer {}", "a".repeat(TOKEN_BYTES_MAX));
+        refused(bench.send("POST", URI, BODY, &long).await, "malformed");
+        let other = Bench { session: SigningKey::from_bytes(&[9; 32]), ..bench };
+        refused(other.present(&other.claims("a")).await, "signature is wrong");
+    }
+}

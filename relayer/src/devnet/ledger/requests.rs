@@ -286,3 +286,6 @@ fn read(row: &SqliteRow) -> Result<Request, CallError> {
         snapshot_at: row.try_get::<Option<i64>, _>("snapshot_at")?.map(unsigned),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,9 +64,7 @@ pub(super) async fn absorb(
     posted: &SignedTransaction,
     funds: &Funds,
 ) -> Result<(), CallError> {
-    if matches!(posted.signatures(), Signatures::Aggregated { .. }) {
-        return Ok(());
-    }
+    single_signatures(posted)?;
     let coins: Vec<CoinKeys> = funds.coins.iter().map(Held::keys).collect();
     let mut merged = request.transaction()?;
     merged.merge(posted, &coins).map_err(KernelRefusal::from)?;
@@ -127,6 +125,7 @@ pub(crate) async fn submit(
         return Ok(request);
     }
     let transaction = kernel::decode(&posted.raw.0)?;
+    single_signatures(&transaction)?;
     let funds = funds(db, &transaction).await?;
     free(&funds, request.hash)?;
     if kernel::find(db, request.hash).await?.is_none() {
@@ -163,6 +162,14 @@ pub(crate) async fn send_next(ledger: &Ledger, db: &mut SqliteConnection) -> Res
         .execute(db)
         .await?;
     Ok(true)
+}
+
+/// The API collects signatures by key; an aggregated one has no place in its requests.
+fn single_signatures(transaction: &SignedTransaction) -> Result<(), KernelRefusal> {
+    match transaction.signatures() {
+        Signatures::Map(_) => Ok(()),
+        Signatures::Aggregated { .. } => Err(SignError::Aggregated.into()),
+    }
 }
 
 /// A multisig request, for one of its senders.
