@@ -368,3 +368,102 @@ fn the_bytes_of_transactions_should_never_change() {
     let digest = effect::next_state_digest(B256::ZERO, &applied);
     assert_eq!(hex::encode(digest), "f684832fd4992eb55a4f90de24fbf742ccb8b615318e40ed39a3e414df3f795a");
 }
+
+/// One thing that happens to a core, from a few numbers that proptest shrinks.
+type Event = (u8, u8, u8, u8);
+
+const AMOUNTS: [u128; 8] = [0, 1, 10, 150, 1000, 5000, u128::MAX / 2, u128::MAX];
+
+fn choose<T: Clone>(from: &[T], by: u8) -> T {
+    from.iter().cycle().nth(by.into()).cloned().expect("something to choose from")
+}
+
+fn hostile_output(sequence: u64, (what, who, how_much, when): Event) -> (Output, Memo) {
+    let senders = [
+        Some(set(&["u1"], 1)),
+        Some(set(&["p1"], 1)),
+        Some(set(&["u1", "u1"], 3)),
+        Some(Mix::of_users([], 0)),
+        Some(config().group),
+        None,
+    ];
+    let process = user(choose(&["p1", "zz"], who));
+    let bodies = [
+        DecisionBody::Switch { group: set(&["m5"], 9) },
+        DecisionBody::Bounce { chain: u64::from(who % 3), k: u64::from(when % 4) },
+        DecisionBody::Close { process },
+        DecisionBody::Update { process, assets: Some(BTreeMap::new()) },
+        DecisionBody::Minimum { asset: asset("X"), minimum: amount(u128::MAX), floor: amount(0) },
+        DecisionBody::Admit { output: Uuid::from_u128(u128::from(when)) },
+    ];
+    let kinds = [
+        MemoKind::Register(registration()),
+        MemoKind::Call { process, payload: vec![0; usize::from(when % 10)] },
+        MemoKind::Bounce { process },
+        MemoKind::Decision(Decision { number: u64::from(when), valid: true, body: choose(&bodies, how_much) }),
+        MemoKind::Call { process, payload: Vec::new() },
+        MemoKind::Undecodable,
+    ];
+    let spent = output(sequence.saturating_sub(u64::from(when % 5))).coin;
+    let output = Output {
+        created_at: choose(&[0, 1500, 1600, 9000, u64::MAX], when),
+        amount: amount(choose(&AMOUNTS, how_much)),
+        senders: choose(&senders, who),
+        spends: if when % 7 == 0 { vec![spent] } else { Vec::new() },
+        late: when % 11 == 0,
+        generation: u32::from(who % 3),
+        ..output(sequence)
+    };
+    let return_address = Some(vec![2, 1, who]);
+    (output, Memo { kind: choose(&kinds, what), return_address })
+}
+
+/// Follows the record before, `s` and `time`, except where a rare event makes it go back.
+fn hostile_record(k: u64, last: &mut (u64, u64), (what, who, how_much, when): Event) -> Record {
+    let jump = if when == 255 { u64::MAX } else { u64::from(when % 16) };
+    *last = (last.0.wrapping_add(jump % 4), last.1.wrapping_add(jump.wrapping_mul(200)));
+    let (s, time) = *last;
+    if what % 3 == 0 {
+        return Record::Accepted { s, time };
+    }
+    let recipient = [set(&["u1"], 1).to_payload(), set(&["n1"], 1).to_payload(), vec![0; 32], vec![who]];
+    Record::Outbound(Outbound {
+        k,
+        amount: amount(choose(&AMOUNTS, how_much)),
+        recipient: choose(&recipient, who),
+        s,
+        time,
+        ..outbound()
+    })
+}
+
+proptest::proptest! {
+    /// Whatever comes: no panic; until a contradiction halts it, coins are worth what the books say and every
+    /// transaction pays what it spends.
+    #[test]
+    fn hostile_input_should_never_break_the_books(events in proptest::collection::vec(proptest::prelude::any::<(u8, Event)>(), 1..60)) {
+        let mut core = core();
+        let (mut k, mut last) = (0, (0, 0));
+        for (sequence, (kind, event)) in (2..).zip(events) {
+            let (output, memo) = hostile_output(sequence, event);
+            let effects = match kind % 4 {
+                0 | 1 => core.apply(&output, &memo).map(|_| Vec::new()),
+                2 => core.feed(1, hostile_record(k, &mut last, event)).map(|()| Vec::new()),
+                _ => core.advance(),
+            };
+            let Ok(effects) = effects else {
+                proptest::prop_assert!(core.halted().is_some());
+                break;
+            };
+            k = core.next_k(1);
+            for effect in effects {
+                if let Effect::Derived(derived) = effect {
+                    proptest::prop_assert!(!derived.inputs.is_empty() && derived.outputs.iter().all(|(_, amount)| !amount.is_zero()));
+                }
+            }
+            let books = core.books(1).try_fold(0_u128, |sum, (_, _, amount)| sum.checked_add(amount.units()));
+            let coins = core.coins(1).try_fold(0_u128, |sum, (_, _, amount)| sum.checked_add(amount.units()));
+            proptest::prop_assert_eq!(books, coins);
+        }
+    }
+}
