@@ -168,7 +168,7 @@ pub fn read_group(path: &Path) -> Result<Group, ConfigError> {
 /// When it cannot be read or is not the TOML of a group.
 pub fn read_group_file(path: &Path) -> Result<GroupFile, ConfigError> {
     let text = read_text(path)?;
-    toml::from_str(&text).map_err(|source| ConfigError::Syntax { path: path.to_path_buf(), source: Box::new(source) })
+    toml::from_str(&text).map_err(|error| ConfigError::syntax(path, &text, &error))
 }
 
 fn read_text(path: &Path) -> Result<String, ConfigError> {
@@ -336,13 +336,14 @@ pub enum ConfigError {
         bytes: u64,
     },
     /// Not TOML, or not of the right shape.
-    #[error("`{path}` cannot be understood")]
+    #[error("`{path}` cannot be understood at line {line}: {what}")]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Where and why.
-        #[source]
-        source: Box<toml::de::Error>,
+        /// Where, from 1.
+        line: usize,
+        /// Why, without the text that stands there: it may hold a key.
+        what: String,
     },
     /// Nobody reads this key: a slip of the pen, or of another version.
     #[error("unknown key `{key}` in {place}")]
@@ -450,6 +451,14 @@ pub enum ConfigError {
         /// The group file.
         path: PathBuf,
     },
+}
+
+impl ConfigError {
+    fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count().saturating_add(1);
+        Self::Syntax { path: path.to_path_buf(), line, what: error.message().replace('\n', ", ") }
+    }
 }
 
 #[cfg(test)]

@@ -133,8 +133,7 @@ pub(super) fn read(
 }
 
 fn check_file(path: &Path, text: &str) -> Result<(), ConfigError> {
-    let syntax = |source| ConfigError::Syntax { path: path.to_path_buf(), source: Box::new(source) };
-    let table: toml::Table = toml::from_str(text).map_err(syntax)?;
+    let table: toml::Table = toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
     let mut pending: Vec<_> = table.iter().map(|(key, value)| (key.clone(), value)).collect();
     while let Some((key, value)) = pending.pop() {
         match value.as_table() {

@@ -82,7 +82,8 @@ fn values_that_cannot_be_should_be_refused() {
 fn missing_and_broken_files_should_be_told_apart() {
     let nowhere = MemberConfig::load(Path::new("/nowhere/member.toml"), [], &[]).expect_err("not there");
     assert_eq!(nowhere.to_string(), "cannot read `/nowhere/member.toml`");
-    assert!(refusal("data = ", &[], &[]).contains("cannot be understood"));
+    let broken = refusal("member = 2\ndata = ", &[], &[]);
+    assert!(broken.contains("cannot be understood at line 2: ") && !broken.contains('\n'), "{broken}");
     let incomplete = refusal(&FILE.replace("member = 2", ""), &[], &[]);
     assert!(incomplete.contains("is incomplete") && incomplete.contains("member"), "{incomplete}");
     let no_ledger = refusal(&FILE.replace("api = ", "#"), &[], &[]);
