@@ -14,6 +14,7 @@ function slim(name) {
   const artifact = join(root, "out", `${name}.sol`, `${name}.json`);
   if (!existsSync(artifact)) throw new Error(`out/${name}.sol/${name}.json is missing: run \`forge build\` in contracts/ first`);
   const { abi, bytecode } = JSON.parse(readFileSync(artifact, "utf8"));
+  if (!bytecode?.object) throw new Error(`out/${name}.sol/${name}.json has no bytecode: run \`forge build --force\` in contracts/`);
   return `${JSON.stringify({ abi, bytecode: { object: bytecode.object } }, null, 2)}\n`;
 }
 

@@ -26,15 +26,6 @@ contract Group is IGroup {
         uint256 amount;
     }
 
-    /// @dev What one batch works on. `buffer` holds the message at hand, laid out as `Records` says.
-    struct Run {
-        bytes32 process;
-        Process info;
-        uint256 buffer;
-        uint256 size;
-        uint256 nonce;
-    }
-
     /* CONSTANTS */
 
     /// @dev First word of what members sign.
@@ -76,7 +67,7 @@ contract Group is IGroup {
 
     uint48 private _sequence;
     uint48 private _outboundNonce;
-    /// @dev Its code is a zero byte and the group key.
+    /// @dev Its code is a zero byte, then the group key as `GroupSignature.prepare` makes it.
     address private _keyStore;
 
     /// @inheritdoc IGroup
@@ -92,7 +83,8 @@ contract Group is IGroup {
 
     /* STORAGE: LOCK */
 
-    bool private transient _delivering;
+    /// @dev A whole word, so that setting it reads nothing. 1 while a delivery runs.
+    uint256 private transient _delivering;
 
     /* CONSTRUCTOR */
 
@@ -104,20 +96,20 @@ contract Group is IGroup {
         require(GroupSignature.isValidKey(key_), InvalidKey());
         groupId = groupId_;
         instance = instance_;
-        _keyStore = SSTORE2.write(key_);
+        _keyStore = SSTORE2.write(GroupSignature.prepare(key_));
     }
 
     /* DELIVERY */
 
     /// @inheritdoc IGroup
     function deliver(Checkpoint calldata checkpoint, bytes calldata signature, Batch[] calldata batches) external {
-        require(!_delivering, Reentered());
-        _delivering = true;
+        require(_delivering == 0, Reentered());
+        _delivering = 1;
         _accept(checkpoint, signature);
         for (uint256 i; i < batches.length; ++i) {
             _deliver(batches[i], checkpoint.root);
         }
-        _delivering = false;
+        _delivering = 0;
     }
 
     /* PROCESSES */
@@ -157,7 +149,7 @@ contract Group is IGroup {
 
     /// @inheritdoc IGroup
     function key() external view returns (bytes memory) {
-        return SSTORE2.read(_keyStore);
+        return SSTORE2.read(_keyStore, GroupSignature.KEY_OFFSET);
     }
 
     /// @inheritdoc IGroup
@@ -212,164 +204,178 @@ contract Group is IGroup {
     function _deliver(Batch calldata batch, bytes32 root) private {
         bytes32 process = batch.process;
         Process storage stored = _processes[process];
-        (uint256 record, uint256 end, uint256 nonce, uint256 next, bytes32 newHead, uint256 buffer) =
-            _walk(batch, stored.head);
+        uint256 memoryStart;
+        assembly ("memory-safe") {
+            memoryStart := mload(0x40)
+        }
+        (uint256 buffer, uint256 nonce, uint256 next, bytes32 newHead) = _walk(batch, stored.head);
         bytes32 leaf = Frontier.leaf(instance, process, next, newHead);
         require(Frontier.includes(root, leaf, batch.index, batch.proof), InvalidProof(process));
-        if (nonce == next) return;
-
-        // From here on the messages are what the members signed. The head goes first: a second batch of this mailbox in
-        // the same delivery starts from it, and a call that looks at it sees the end of the batch.
-        stored.head = newHead;
-        Run memory run;
-        run.process = process;
-        run.info = stored;
-        run.buffer = buffer;
-        run.nonce = nonce;
-        _run(run, record, end);
-        emit Delivered(process, uint64(nonce), uint64(next - nonce));
+        if (nonce != next) {
+            // From here on the messages are what the members signed. The head goes first: a second batch of this mailbox
+            // in the same delivery starts from it, and a call that looks at it sees the end of the batch.
+            stored.head = newHead;
+            uint256 count;
+            unchecked {
+                count = next - nonce;
+            }
+            _run(process, stored, buffer, count);
+            emit Delivered(process, uint64(nonce), uint64(count));
+        }
+        assembly ("memory-safe") {
+            // Nothing of this batch is needed again: the next one takes the same memory.
+            mstore(0x40, memoryStart)
+        }
     }
 
-    /// @dev Follows the chain of heads over a batch.
-    /// @return record Calldata offset of the first message that has not run.
-    /// @return end Calldata offset after the last message.
-    /// @return nonce Nonce of the first message that has not run; equal to `next` when none is left or the chain does
-    /// not meet the stored head.
+    /// @dev Follows the chain of heads over a batch and unpacks the messages that have not run, one after the other.
+    /// @return buffer The first of them.
+    /// @return nonce Its nonce; equal to `next` when none is left or the chain does not meet the stored head.
     /// @return next Nonce after the last message.
     /// @return head_ Head after the last message.
-    /// @return buffer Memory that holds any of the batch's messages, one at a time.
     function _walk(Batch calldata batch, bytes32 stored)
         private
         pure
-        returns (uint256 record, uint256 end, uint256 nonce, uint256 next, bytes32 head_, uint256 buffer)
+        returns (uint256 buffer, uint256 nonce, uint256 next, bytes32 head_)
     {
         bytes calldata messages = batch.messages;
-        uint256 cursor;
+        (uint256 record, uint256 end) = (0, messages.length);
         assembly ("memory-safe") {
-            cursor := messages.offset
-            end := add(cursor, messages.length)
+            record := messages.offset
+            end := add(record, end)
             buffer := mload(0x40)
         }
         head_ = batch.head;
         next = batch.first;
         bool met = head_ == stored;
-        if (met) (record, nonce) = (cursor, next);
-        uint256 longest;
-        while (cursor < end) {
-            uint256 size;
-            (cursor, size) = Records.load(buffer, cursor, end, next);
-            require(size != 0, MalformedMessages(batch.process));
-            if (size > longest) longest = size;
-            head_ = Records.extend(head_, buffer, size);
-            ++next;
-            if (head_ == stored) (met, record, nonce) = (true, cursor, next);
+        nonce = next;
+        uint256 cursor = buffer;
+        while (record < end) {
+            record = Records.load(cursor, record, end, next);
+            require(record <= end, MalformedMessages(batch.process));
+            head_ = Records.extend(head_, cursor);
+            unchecked {
+                // Each message has bytes of its own: there are not 2^192 of them.
+                ++next;
+            }
+            // Before the chain meets the stored head, each message overwrites the one before.
+            if (met) cursor = Records.after_(cursor);
+            else if (head_ == stored) (met, nonce) = (true, next);
         }
         if (!met) nonce = next;
         assembly ("memory-safe") {
-            // Takes the memory that the longest message needs, with the selector's word before it.
-            mstore(0x40, add(add(buffer, 0x20), longest))
+            // Takes the memory of all that is unpacked, and of the word that unpacking writes after it.
+            mstore(0x40, add(cursor, 0x20))
         }
     }
 
-    /// @dev Runs the records from `record` to `end`.
-    function _run(Run memory run, uint256 record, uint256 end) private {
-        bytes32 asset;
-        Book storage book = _custody[run.process][asset];
-        while (record < end) {
-            (record, run.size) = Records.load(run.buffer, record, end, run.nonce);
-            uint256 kind = Records.kind(run.buffer);
-            (bytes32 sender, bytes32 paid, uint256 amount) = Records.payment(run.buffer);
-            if (paid != asset) (asset, book) = (paid, _custody[run.process][paid]);
-            if (kind == MessageKind.CALL) {
-                _call(run, book, sender, asset, amount);
-            } else if (kind == MessageKind.BOUNCE) {
-                _bounce(run, book, amount);
+    /// @dev Runs `count` messages, at least one, from `buffer` on.
+    function _run(bytes32 process, Process storage stored, uint256 buffer, uint256 count) private {
+        (address target, uint256 gasLimit, uint256 gasNeeded) = _look(stored);
+        (bytes32 asset,) = Records.payment(buffer);
+        Book storage book = _custody[process][asset];
+        for (; count != 0; --count) {
+            uint256 following = Records.after_(buffer);
+            uint256 kind = Records.kind(buffer);
+            (bytes32 paid, uint256 amount) = Records.payment(buffer);
+            if (paid != asset) (asset, book) = (paid, _custody[process][paid]);
+            if (kind > MessageKind.BOUNCE || kind == MessageKind.REGISTER) {
+                _control(process, stored, buffer, kind);
+                (target, gasLimit, gasNeeded) = _look(stored);
+            } else if (gasNeeded != 0) {
+                // Booked before each call and not for the batch at once: no message spends what a later one brings.
+                unchecked {
+                    // Amounts have 16 bytes: it takes 2^128 messages to overflow.
+                    if (amount != 0) book.amount += amount;
+                }
+                uint256 left = gasleft();
+                // A revert and not a record of failure: else a deliverer could starve a call. Nor a stop at what fits:
+                // else an estimate of gas would find that delivering nothing is cheapest.
+                if (left < gasNeeded) revert InsufficientGas(process, Records.nonce(buffer), left, gasNeeded);
+                if (!Records.call(buffer, following, target, gasLimit)) {
+                    _failed(process, stored, buffer, left - gasleft());
+                    // The failed call undid its own sends, so what was booked for it is still there.
+                    if (_isRefunded(kind, buffer, amount)) {
+                        book.amount -= amount;
+                        _refund(process, buffer, asset, amount);
+                    }
+                }
             } else {
-                _control(run, kind);
+                _failed(process, stored, buffer, 0);
+                if (_isRefunded(kind, buffer, amount)) _refund(process, buffer, asset, amount);
+                else if (amount != 0) book.amount += amount;
             }
-            ++run.nonce;
+            buffer = following;
         }
     }
 
-    /// @dev A payment: booked, then the process is called; what it does not take goes back to its sender.
-    function _call(Run memory run, Book storage book, bytes32 sender, bytes32 asset, uint256 amount) private {
-        bool alive = run.info.status == Status.Alive;
-        // Nobody can be paid back where nobody is known to have paid: the process keeps it.
-        bool refundable = amount != 0 && sender != 0;
-        // Booked before each call and not for the batch at once, so that no message spends what a later one brings.
-        if (amount != 0 && (alive || !refundable)) book.amount += amount;
-        if (alive ? _invoke(run) : _failed(run, 0)) return;
-        if (!refundable) return;
-        // The failed call undid its own sends, so what was booked for it is still there.
-        if (alive) book.amount -= amount;
-        _outbound(run.process, asset, amount, abi.encode(sender), _refundMemo(run));
+    /// @dev Whether a message without effect gives its payment back. What comes back from a payout stays with its process,
+    /// so that nothing goes to and fro, and so does a payment of nobody.
+    function _isRefunded(uint256 kind, uint256 buffer, uint256 amount) private pure returns (bool) {
+        return kind == MessageKind.CALL && amount != 0 && Records.sender(buffer) != 0;
     }
 
-    /// @dev What comes back from a payout stays with the process, whatever it makes of it: nothing goes to and fro.
-    function _bounce(Run memory run, Book storage book, uint256 amount) private {
-        if (amount != 0) book.amount += amount;
-        if (run.info.status == Status.Alive) _invoke(run);
-        else _failed(run, 0);
+    /// @dev Pays the sender of a message back, with a raw operation as memo: purpose, process, no platform, no address, and
+    /// the message's nonce as its extra.
+    function _refund(bytes32 process, uint256 buffer, bytes32 asset, uint256 amount) private {
+        bytes memory memo = abi.encodePacked(
+            PURPOSE_REFUND, uint128(uint256(process)), uint16(0), uint16(0), uint16(8), Records.nonce(buffer)
+        );
+        _outbound(process, asset, amount, abi.encode(Records.sender(buffer)), memo);
     }
 
-    /// @dev Calls the process with exactly its gas limit.
-    function _invoke(Run memory run) private returns (bool success) {
-        uint256 limit = run.info.gasLimit;
-        uint256 left = gasleft();
-        uint256 kept = limit / 63;
-        if (kept < GAS_RESERVE) kept = GAS_RESERVE;
-        uint256 needed = limit + kept + GAS_CALL;
-        // A revert and not a record of failure: else a deliverer could starve a call. Nor a stop at what fits: else an
-        // estimate of gas would find that delivering nothing is cheapest.
-        require(left >= needed, InsufficientGas(run.process, uint64(run.nonce), left, needed));
-        success = Records.call(run.buffer, run.size, run.info.target, limit);
-        if (!success) _failed(run, left - gasleft());
-    }
-
-    /// @dev Records that a message had no effect. Always false, as the result of a call that failed.
-    function _failed(Run memory run, uint256 gasUsed) private returns (bool) {
-        emit Failed(run.process, uint64(run.nonce), (run.info.flags >> 1) & 3, gasUsed);
-        return false;
+    /// @dev Records that a message had no effect.
+    function _failed(bytes32 process, Process storage stored, uint256 buffer, uint256 gasUsed) private {
+        emit Failed(process, Records.nonce(buffer), (stored.flags >> 1) & 3, gasUsed);
     }
 
     /// @dev Register, update and close. One that makes no sense is passed over, for it must not block the mailbox.
-    function _control(Run memory run, uint256 kind) private {
-        (uint256 length, bytes32 word) = Records.payloadStart(run.buffer);
-        bool alive = run.info.status == Status.Alive;
-        if (kind == MessageKind.REGISTER && run.nonce == 0 && length == REGISTER_LENGTH) {
-            _register(run, address(bytes20(word)), word << 160);
+    function _control(bytes32 process, Process storage stored, uint256 buffer, uint256 kind) private {
+        (uint256 length, bytes32 word) = Records.payloadStart(buffer);
+        bool alive = stored.status == Status.Alive;
+        if (kind == MessageKind.REGISTER && Records.nonce(buffer) == 0 && length == REGISTER_LENGTH) {
+            _register(process, stored, address(bytes20(word)), word << 160);
         } else if (kind == MessageKind.UPDATE && alive && length == UPDATE_LENGTH) {
-            _setLimits(run.info, word);
-            _processes[run.process].gasLimit = run.info.gasLimit;
-            _processes[run.process].flags = run.info.flags;
-            emit Updated(run.process, run.info.gasLimit, run.info.flags);
+            (stored.flags, stored.gasLimit) = _limits(word);
+            emit Updated(process, stored.gasLimit, stored.flags);
         } else if (kind == MessageKind.CLOSE && alive) {
-            run.info.status = _processes[run.process].status = Status.Closed;
-            emit Closed(run.process);
+            stored.status = Status.Closed;
+            emit Closed(process);
         } else {
-            _failed(run, 0);
+            _failed(process, stored, buffer, 0);
         }
     }
 
     /// @dev A registration comes alive if the target itself has bound to the process.
-    function _register(Run memory run, address target, bytes32 limits) private {
-        bool valid = processOf[target] == run.process && target.code.length != 0
-            && uint160(target) > RESERVED_ADDRESS_MAX && target != address(this);
-        _setLimits(run.info, limits);
-        run.info.target = target;
-        run.info.status = valid ? Status.Alive : Status.Rejected;
-        Process storage stored = _processes[run.process];
-        (stored.target, stored.gasLimit, stored.flags, stored.status) =
-        (target, run.info.gasLimit, run.info.flags, run.info.status);
-        if (valid) emit Registered(run.process, target, run.info.gasLimit, run.info.flags);
-        else emit Rejected(run.process, target);
+    function _register(bytes32 process, Process storage stored, address target, bytes32 limits) private {
+        bool valid = processOf[target] == process && target.code.length != 0 && uint160(target) > RESERVED_ADDRESS_MAX
+            && target != address(this);
+        stored.target = target;
+        (stored.flags, stored.gasLimit) = _limits(limits);
+        stored.status = valid ? Status.Alive : Status.Rejected;
+        if (valid) emit Registered(process, target, stored.gasLimit, stored.flags);
+        else emit Rejected(process, target);
+    }
+
+    /// @dev What a call of the process takes.
+    /// @return target Address to call.
+    /// @return gasLimit Gas to call it with.
+    /// @return gasNeeded Gas that must be left before the call; zero where the process is not called at all.
+    function _look(Process storage stored) private view returns (address target, uint256 gasLimit, uint256 gasNeeded) {
+        (target, gasLimit) = (stored.target, stored.gasLimit);
+        if (stored.status != Status.Alive) return (target, gasLimit, 0);
+        unchecked {
+            // The limit has 32 bits.
+            uint256 kept = gasLimit / 63;
+            gasNeeded = gasLimit + (kept < GAS_RESERVE ? GAS_RESERVE : kept) + GAS_CALL;
+        }
     }
 
     /// @dev Reads flags 1 and gas 4 from the start of `word`.
-    function _setLimits(Process memory info, bytes32 word) private pure {
-        info.flags = uint8(bytes1(word));
-        uint32 gasLimit = uint32(bytes4(word << 8));
-        info.gasLimit = gasLimit > GAS_LIMIT_MAX ? uint32(GAS_LIMIT_MAX) : gasLimit;
+    function _limits(bytes32 word) private pure returns (uint8 flags, uint32 gasLimit) {
+        flags = uint8(bytes1(word));
+        gasLimit = uint32(bytes4(word << 8));
+        if (gasLimit > GAS_LIMIT_MAX) gasLimit = uint32(GAS_LIMIT_MAX);
     }
 
     /* INTERNALS: OUTBOUND */
@@ -384,11 +390,5 @@ contract Group is IGroup {
         _outboundNonce = current + 1;
         nonce = current;
         emit Outbound(nonce, process, _sequence, asset, amount, recipient, memo);
-    }
-
-    /// @dev Raw operation: purpose, process, no platform, no address, and the message's nonce as its extra.
-    function _refundMemo(Run memory run) private pure returns (bytes memory) {
-        (uint128 process, uint64 nonce) = (uint128(uint256(run.process)), uint64(run.nonce));
-        return abi.encodePacked(PURPOSE_REFUND, process, uint16(0), uint16(0), uint16(8), nonce);
     }
 }

@@ -11,11 +11,19 @@ library Frontier {
     /// @dev Leaf of a mailbox of this chain and this contract.
     /// @param next Nonce after the last message.
     /// @param head Head after the last message.
-    function leaf(bytes32 instance, bytes32 process, uint256 next, bytes32 head) internal view returns (bytes32) {
-        return
-            keccak256(
-                abi.encodePacked(uint8(0), abi.encode(block.chainid, address(this), instance, process, next, head))
-            );
+    function leaf(bytes32 instance, bytes32 process, uint256 next, bytes32 head) internal view returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            // Hashed beyond the free pointer: tag 0, then words: chain id, contract, instance, process, next nonce, head.
+            let buffer := mload(0x40)
+            mstore8(buffer, 0)
+            mstore(add(buffer, 0x01), chainid())
+            mstore(add(buffer, 0x21), address())
+            mstore(add(buffer, 0x41), instance)
+            mstore(add(buffer, 0x61), process)
+            mstore(add(buffer, 0x81), next)
+            mstore(add(buffer, 0xa1), head)
+            hash := keccak256(buffer, 0xc1)
+        }
     }
 
     /// @dev Whether `node` is the leaf at `index` under `root`.
@@ -25,23 +33,21 @@ library Frontier {
         returns (bool)
     {
         if (proof.length > DEPTH_MAX || index >> proof.length != 0) return false;
-        for (uint256 level; level < proof.length; ++level) {
-            bytes32 sibling = proof[level];
-            node = index & 1 == 0 ? hash(node, sibling) : hash(sibling, node);
-            index >>= 1;
-        }
-        return node == root;
-    }
-
-    /// @dev keccak256(1, left, right).
-    function hash(bytes32 left, bytes32 right) private pure returns (bytes32 node) {
         assembly ("memory-safe") {
-            // Beyond the free pointer: nothing here is needed after the hash.
+            // Hashed beyond the free pointer: tag 1, left 32, right 32.
             let buffer := mload(0x40)
             mstore8(buffer, 1)
-            mstore(add(buffer, 0x01), left)
-            mstore(add(buffer, 0x21), right)
-            node := keccak256(buffer, 0x41)
+            let left := add(buffer, 0x01)
+            let sibling := proof.offset
+            for { let end := add(sibling, shl(5, proof.length)) } lt(sibling, end) { sibling := add(sibling, 0x20) } {
+                // The node goes to the right where its index is odd.
+                let side := shl(5, and(index, 1))
+                mstore(add(left, side), node)
+                mstore(add(left, xor(side, 0x20)), calldataload(sibling))
+                node := keccak256(buffer, 0x41)
+                index := shr(1, index)
+            }
         }
+        return node == root;
     }
 }
