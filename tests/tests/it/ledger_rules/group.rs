@@ -178,6 +178,10 @@ async fn a_client_that_posts_all_signatures_at_creation_should_need_no_more_call
     let id = Uuid::new_v4();
     let row = a.api.create_multisig(&raw(id, &signed)).await.expect("a complete request");
     assert_eq!(row.signers.len(), 3);
+    // The one that is older and had none takes them as well, and knows that its payment is done.
+    let row = a.api.create_multisig(&RawRequest { request_id: first.request_id, ..raw(id, &signed) }).await;
+    assert_eq!(row.expect("the first request").signers.len(), 3);
+    assert_eq!(a.api.transaction(first.request_id).await.expect("the request").state, OutputState::Spent);
     assert_eq!(a.api.transaction(id).await.expect("the request").state, OutputState::Spent);
     assert_eq!(bob.coins(&[bob.id()], 1).await.len(), 1);
 }

@@ -23,7 +23,13 @@ pub(crate) async fn create(
 ) -> Result<Request, CallError> {
     let transaction = kernel::decode(&posted.raw.0)?;
     if let Some(request) = by_id(db, posted.request_id).await? {
-        return same(request, caller, kind, transaction.hash());
+        let mut request = same(request, caller, kind, transaction.hash())?;
+        if kind == Kind::Multisig && request.is_open() && transaction.input_signatures(0).is_some() {
+            let funds = funds(db, &transaction).await?;
+            free(&funds, request.hash)?;
+            sign::absorb(ledger, db, &mut request, &transaction, &funds).await?;
+        }
+        return Ok(request);
     }
     let funds = funds(db, &transaction).await?;
     if !funds.owners.contains(&caller) {
