@@ -1,6 +1,6 @@
 //! The embedded ledger over HTTP, with the production client: each rule's refusal, and what it lets through.
 
-mod bench;
+pub(crate) mod bench;
 mod envelope;
 mod group;
 mod kernel;

@@ -6,6 +6,8 @@ mod evm;
 mod figures;
 mod interleaving;
 #[cfg(test)]
+mod ledger_pay;
+#[cfg(test)]
 mod ledger_rules;
 mod scenarios;
 #[cfg(test)]
