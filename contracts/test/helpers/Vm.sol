@@ -57,6 +57,7 @@ interface Vm {
     function parseTomlUint(string calldata text, string calldata key) external pure returns (uint256 value);
     function parseTomlBytes32(string calldata text, string calldata key) external pure returns (bytes32 value);
     function parseTomlBytes(string calldata text, string calldata key) external pure returns (bytes memory value);
+    function parseTomlAddress(string calldata text, string calldata key) external pure returns (address value);
     function keyExistsJson(string calldata text, string calldata key) external view returns (bool exists);
     function parseJsonUint(string calldata text, string calldata key) external pure returns (uint256 value);
     function parseJsonBytes32(string calldata text, string calldata key) external pure returns (bytes32 value);

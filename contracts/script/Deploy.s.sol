@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.28;
+
+import {Group} from "../src/Group.sol";
+import {BaseScript} from "./BaseScript.sol";
+
+/// @notice Deploys the group contract of the chain it runs on, as the group file says.
+///
+///     FOUNDRY_PROFILE=deploy LOCKSTEP_GROUP_FILE=group.toml LOCKSTEP_DEPLOY_OUT=deployed.json \
+///         forge script script/Deploy.s.sol --rpc-url URL --broadcast --private-key KEY
+///
+/// The group file has `group_id` and `key`, and for this chain a table of `[[chains]]` with `id` and `instance`. What was
+/// deployed is written to LOCKSTEP_DEPLOY_OUT: contract, chain, instance, and the block before it, to read logs from.
+contract Deploy is BaseScript {
+    /// @notice The group file has no `[[chains]]` with this id.
+    error ChainNotInGroupFile(uint256 chain);
+
+    /// @notice The group file names a contract of this chain, and it exists.
+    error AlreadyDeployed(uint256 chain, address group);
+
+    function run() external returns (Group group) {
+        string memory file = vm.readFile(vm.envString("LOCKSTEP_GROUP_FILE"));
+        bytes32 groupId = vm.parseTomlBytes32(file, ".group_id");
+        bytes memory key = vm.parseTomlBytes(file, ".key");
+        bytes32 instance = instanceIn(file);
+        uint256 from = block.number;
+        group = deploy(groupId, instance, key);
+
+        string memory json = "deployed";
+        vm.serializeUint(json, "chain", block.chainid);
+        vm.serializeBytes32(json, "instance", instance);
+        vm.serializeUint(json, "block", from);
+        vm.writeFile(vm.envString("LOCKSTEP_DEPLOY_OUT"), vm.serializeAddress(json, "contract", address(group)));
+    }
+
+    function deploy(bytes32 groupId, bytes32 instance, bytes memory key) private broadcast returns (Group) {
+        return new Group(groupId, instance, key);
+    }
+
+    /// @dev The instance of this chain's table, unless what it names is deployed already.
+    function instanceIn(string memory file) private view returns (bytes32) {
+        for (uint256 i;; ++i) {
+            string memory table = string.concat(".chains[", vm.toString(i), "]");
+            if (!vm.keyExistsToml(file, string.concat(table, ".id"))) revert ChainNotInGroupFile(block.chainid);
+            if (vm.parseTomlUint(file, string.concat(table, ".id")) != block.chainid) continue;
+            string memory named = string.concat(table, ".contract");
+            if (vm.keyExistsToml(file, named)) {
+                address group = vm.parseTomlAddress(file, named);
+                if (group.code.length != 0) revert AlreadyDeployed(block.chainid, group);
+            }
+            return vm.parseTomlBytes32(file, string.concat(table, ".instance"));
+        }
+    }
+}
