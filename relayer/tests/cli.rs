@@ -1,0 +1,148 @@
+//! The binary as people and scripts meet it: exit codes, one line of error, JSON that can be read.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use lockstep_core::bls::{DST, SecretKey};
+use serde_json::Value;
+
+/// A transaction of the kernel's own tests, unsigned.
+const TX: &str = concat!(
+    "77770005b9f49cf777dc4d03bc54cd1367eebca319f8603ea1ce18910d09e2c540c630d80001c513ffcc684e9585c76bd76245aa7d2def3b",
+    "9f147422b59ab91db7852c9d97dd000000000000000000010000000405f5e1000001a6c306c3137c2bf4a8bfc95ea5165f7777020916aa36",
+    "ee6ec394beb9a1e6a164286d4f092015ea327ba12145edd40ddede1bdd80f777c249128d38176e352a130003fffe01000000000000000974",
+    "6573742d6d656d6f0000",
+);
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn lockstep_in(folder: &Path, arguments: &[&str]) -> Said {
+    let output = Command::new(env!("CARGO_BIN_EXE_lockstep")).args(arguments).current_dir(folder).output();
+    let Output { status, stdout, stderr } = output.expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Said { code: status.code().expect("it ends by itself"), out: text(stdout), err: text(stderr) }
+}
+
+fn lockstep(arguments: &[&str]) -> Said {
+    lockstep_in(Path::new("."), arguments)
+}
+
+fn must_refuse(arguments: &[&str], code: i32) -> String {
+    let said = lockstep(arguments);
+    assert_eq!((said.code, said.out.as_str()), (code, ""), "{arguments:?}: {}", said.err);
+    assert!(said.err.starts_with("error: ") && said.err.lines().count() == 1, "{arguments:?}: {}", said.err);
+    said.err
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let said = lockstep(arguments);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{arguments:?}");
+    serde_json::from_str(&said.out).expect("JSON")
+}
+
+#[test]
+fn malformed_input_should_end_with_1_and_one_line() {
+    for what in ["tx", "memo", "address", "amount"] {
+        must_refuse(&["inspect", what, ""], 1);
+        must_refuse(&["inspect", what, "-1"], 1);
+        must_refuse(&["inspect", what, "XIN-zz\u{e4}"], 1);
+    }
+    must_refuse(&["inspect", "tx", &TX[..TX.len() - 2]], 1);
+    must_refuse(&["inspect", "tx", &format!("{TX}00")], 1);
+    must_refuse(&["inspect", "amount", "0x000100"], 1);
+}
+
+#[test]
+fn wrong_usage_should_end_with_1_and_help_with_0() {
+    for arguments in
+        [&[][..], &["frobnicate"], &["inspect", "tx"], &["inspect", "tx", "00", "11"], &["verify-signature"]]
+    {
+        assert_eq!(lockstep(arguments).code, 1, "{arguments:?}");
+    }
+    for arguments in [&["--help"][..], &["--version"], &["keygen", "group", "--help"], &["inspect", "memo", "--help"]] {
+        assert_eq!(lockstep(arguments).code, 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn inspected_things_should_be_shown_as_json() {
+    let tx = json(&["inspect", "tx", TX]);
+    assert_eq!((&tx["version"], &tx["hex"]), (&5.into(), &TX.into()));
+    assert_eq!(json(&["inspect", "tx", &format!("0x{}", TX.to_uppercase())])["hash"], tx["hash"]);
+    let amount = json(&["inspect", "amount", "10.000000019"]);
+    assert_eq!((&amount["amount"], &amount["floored"]), (&"10.00000001".into(), &true.into()));
+    let encoded = amount["encoded"].as_str().expect("hex").to_owned();
+    assert_eq!(json(&["inspect", "amount", &format!("0x{encoded}")])["amount"], amount["amount"]);
+    let memo = format!("0001{}00000000{}", "11".repeat(16), "0002cafe");
+    let shown = json(&["inspect", "memo", &memo]);
+    assert_eq!((&shown["purpose"], &shown["extra"]), (&1.into(), &"cafe".into()), "{shown}");
+}
+
+#[test]
+fn signatures_should_be_valid_invalid_or_malformed() {
+    let key = SecretKey::derive(&[1; 32], b"cli").expect("a key");
+    let public = hex::encode(key.public_key().compress());
+    let signature = key.sign(&[0xab], DST);
+    let verify = |public: &str, message: &str, signature: &str| {
+        ["verify-signature", "--public-key", public, "--message", message, "--signature", signature].map(str::to_owned)
+    };
+    let said = |arguments: [String; 7]| lockstep(&arguments.each_ref().map(String::as_str));
+    for form in [&signature.compress()[..], &signature.serialize(), &signature.to_eip2537()] {
+        let valid = said(verify(&public, "ab", &hex::encode(form)));
+        assert_eq!((valid.code, valid.out.as_str()), (0, "{\"valid\":true}\n"));
+    }
+    let wrong = said(verify(&public, "ac", &hex::encode(signature.compress())));
+    assert_eq!((wrong.code, wrong.out.as_str(), wrong.err.as_str()), (2, "{\"valid\":false}\n", ""));
+    let infinity = format!("c0{}", "00".repeat(47));
+    for malformed in ["", "zz", &hex::encode(&signature.compress()[1..]), &infinity, &"11".repeat(96)] {
+        let arguments = verify(&public, "ab", malformed);
+        must_refuse(&arguments.each_ref().map(String::as_str), 1);
+    }
+}
+
+#[test]
+fn wrong_configuration_should_end_with_64() {
+    must_refuse(&["check", "--config", "/nowhere/member.toml"], 64);
+    must_refuse(&["run", "--config", "/nowhere/member.toml"], 64);
+    must_refuse(&["group", "check", "/nowhere/group.toml"], 64);
+    must_refuse(&["check", "--set", "no-value"], 64);
+}
+
+#[test]
+fn dealt_group_should_be_complete_marked_and_only_for_development() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lockstep = |arguments: &[&str]| lockstep_in(folder.path(), arguments);
+    let names = ["alice", "bob", "carol", "dave"];
+    for name in names {
+        let said = lockstep(&["keygen", "member", "--out", name, "--name", name]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        let file = std::fs::read_to_string(folder.path().join(name).join("member.json")).expect("written");
+        let file: Value = serde_json::from_str(&file).expect("JSON");
+        for secret in ["identity_seed", "evm_secret_key"] {
+            assert!(!said.out.contains(file[secret].as_str().expect("hex")), "{secret} is printed");
+        }
+    }
+    let again = lockstep(&["keygen", "member", "--out", "alice", "--name", "alice"]);
+    assert_eq!(again.code, 64, "keys are not overwritten");
+
+    let deal = [&["keygen", "group", "--members"][..], &names].concat();
+    let real = lockstep(&[&deal[..], &["--chains", "1"]].concat());
+    assert_eq!(real.code, 1);
+    assert!(real.err.contains("chains 31337 to 31346 only, not for 1"), "{}", real.err);
+    assert!(!folder.path().join("group.toml").exists());
+
+    let dealt = lockstep(&deal);
+    assert_eq!(dealt.code, 0, "{}", dealt.err);
+    assert!(dealt.err.contains("trusted dealer") && dealt.err.contains("31337 to 31346"), "{}", dealt.err);
+    let check = lockstep(&["group", "check"]);
+    let summary: Value = serde_json::from_str(&check.out).expect("JSON");
+    assert_eq!((&summary["threshold"], &summary["dealer"]), (&3.into(), &true.into()));
+    assert_eq!(lockstep(&["group", "digest"]).out.trim(), summary["digest"].as_str().expect("a digest"));
+    let share = std::fs::read_to_string(folder.path().join("dave/member.json")).expect("written");
+    assert_eq!(serde_json::from_str::<Value>(&share).expect("JSON")["bls"]["index"], 4);
+    assert_eq!(lockstep(&deal).code, 64, "neither the group file nor shares are overwritten");
+}

@@ -1,0 +1,226 @@
+//! What is wrong at start is said in its own words, and nothing is left half-started: against the embedded ledger and a
+//! real chain with the real contract.
+
+#![expect(clippy::arithmetic_side_effects, reason = "a panic is how a test fails")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use alloy::primitives::{Address, Bytes};
+use alloy::providers::Provider;
+use anyhow::{Context as _, Result};
+use lockstep::cli::Exit;
+use lockstep::config::{MemberConfig, Setting};
+use lockstep::devnet::anvil::{Anvil, AnvilConfig};
+use lockstep::devnet::ledger::{LedgerConfig, Operator, RunningLedger, serve};
+use lockstep::evm::abi::Group as Contract;
+use lockstep::evm::provider::provider;
+use lockstep::keys::{self, DealMember, DealTerms, MemberKeys, XIN};
+use lockstep::ledger::Seed;
+use lockstep::startup::{Ready, prepare};
+use lockstep_core::B256;
+use lockstep_core::group::{Group, GroupFile};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+const CHAIN: u64 = 31_337;
+
+/// Everything that the first of four members needs.
+struct World {
+    folder: TempDir,
+    group: GroupFile,
+    contract: Address,
+    keys: Vec<MemberKeys>,
+    ledger: RunningLedger,
+    anvil: Anvil,
+}
+
+impl World {
+    async fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = LedgerConfig {
+            database: folder.path().join("ledger.db"),
+            api: loopback,
+            kernel: loopback,
+            seed: [7; 32],
+            finality_delay: Duration::ZERO,
+        };
+        let ledger = serve(config, CancellationToken::new()).await?;
+        let operator = Operator::new(&format!("http://{}", ledger.api))?;
+        let mut keys = Vec::new();
+        for i in 1..=4_u8 {
+            let name = format!("m{i}");
+            let user = operator.add_user(&name, Seed::new([i; 32]), Seed::new([i + 100; 32])).await?;
+            keys.push(MemberKeys::generate(&name, Some(user), &mut keys::system_entropy)?);
+        }
+        let public = (7701..)
+            .zip(&keys)
+            .map(|(port, keys): (u16, _)| DealMember { keys: keys.public(), peer: format!("http://127.0.0.1:{port}") });
+        let public: Vec<_> = public.collect();
+        let terms = DealTerms { threshold: None, chains: vec![CHAIN], fee_asset: XIN, fee_amount: "0.01".parse()? };
+        let dealt = keys::deal(&public, &terms, &mut keys::system_entropy)?;
+        for (member, share) in keys.iter_mut().zip(dealt.shares) {
+            member.share = Some(share);
+        }
+
+        let anvil = Anvil::start(&AnvilConfig { block_time_s: None, ..AnvilConfig::new(CHAIN) }).await?;
+        let contract = deploy(&anvil, &Group::parse(&dealt.file)?).await?;
+        let mut group = dealt.file;
+        group.chains[0].contract = Some(contract);
+        let world = Self { folder, group, contract, keys, ledger, anvil };
+        world.write(|_| ())?;
+        world.keys[0].save(&world.key_file(), false)?;
+        Ok(world)
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.folder.path().join("data/keys/member.json")
+    }
+
+    /// Writes the files, the group file changed.
+    fn write(&self, change: impl FnOnce(&mut GroupFile)) -> Result<()> {
+        let mut group = self.group.clone();
+        change(&mut group);
+        std::fs::write(self.folder.path().join("group.toml"), toml::to_string(&group)?)?;
+        let (ledger, kernel, rpc) = (self.ledger.api, self.ledger.kernel, self.anvil.url());
+        let member = format!(
+            "data = \"data\"\ngroup = \"group.toml\"\nmember = 1\n[ledger]\napi = \"http://{ledger}\"\n\
+             kernel = \"http://{kernel}\"\n[chains.31337]\nrpc = \"{rpc}\"\n\
+             [listen]\npeer = \"127.0.0.1:0\"\napi = \"127.0.0.1:0\"\n"
+        );
+        std::fs::write(self.folder.path().join("member.toml"), member)?;
+        Ok(())
+    }
+
+    async fn prepare(&self, flags: &[&str]) -> Result<Ready, (Exit, String)> {
+        let flags: Vec<Setting> = flags.iter().map(|flag| flag.parse().expect("a flag")).collect();
+        let config = MemberConfig::load(&self.folder.path().join("member.toml"), [], &flags).expect("a configuration");
+        let outcome =
+            prepare(config).await.map_err(|error| (error.exit(), format!("{:#}", anyhow::Error::from(error))));
+        assert!(!self.folder.path().join("data/lockstep.db").exists(), "nothing is written by a check");
+        outcome
+    }
+
+    /// The group file changed, and some settings: how the member is refused.
+    async fn refusal(&self, change: impl FnOnce(&mut GroupFile), flags: &[&str]) -> (Exit, String) {
+        self.write(change).expect("written");
+        let refusal = self.prepare(flags).await.expect_err("something is wrong");
+        self.write(|_| ()).expect("written");
+        assert!(!refusal.1.contains('\n'), "{}", refusal.1);
+        refusal
+    }
+}
+
+async fn deploy(anvil: &Anvil, group: &Group) -> Result<Address> {
+    let provider = provider(&anvil.url())?;
+    provider.client().set_poll_interval(Duration::from_millis(10));
+    let deployer = *provider.get_accounts().await?.first().context("anvil has accounts")?;
+    let key = Bytes::copy_from_slice(&group.key().key().to_eip2537());
+    let contract = Contract::deploy_builder(&provider, group.id(), group.chains()[&CHAIN].instance, key);
+    let sent = provider.send_transaction(contract.into_transaction_request().from(deployer)).await?;
+    sent.get_receipt().await?.contract_address.context("a deployment")
+}
+
+fn must_say((exit, message): (Exit, String), expected: Exit, words: &str) {
+    assert!(message.contains(words), "`{message}` does not say `{words}`");
+    assert_eq!(exit, expected, "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_wrong_start_should_be_refused_in_its_own_words() -> Result<()> {
+    let world = World::start().await?;
+    let contract = world.contract;
+    let wrong = Exit::Configuration;
+
+    let other = world.refusal(|_| (), &[&format!("group_digest={}", B256::repeat_byte(1))]).await;
+    must_say(other, wrong, "but `group_digest` expects 0x0101");
+    must_say(
+        world.refusal(|_| (), &["member=2"]).await,
+        wrong,
+        "the key file is not that of member 2: its identity key",
+    );
+    must_say(world.refusal(|_| (), &["keys=nowhere.json"]).await, wrong, "cannot read the key file");
+    let other_id = world.refusal(|group| group.group_id = "01".repeat(32), &[]).await;
+    must_say(other_id, wrong, "the share in the key file belongs to group");
+    let public: Vec<_> =
+        world.keys.iter().map(|keys| DealMember { keys: keys.public(), peer: "http://a".into() }).collect();
+    let terms = DealTerms { threshold: None, chains: vec![], fee_asset: XIN, fee_amount: "0".parse()? };
+    let other_key = keys::deal(&public, &terms, &mut keys::system_entropy)?.file;
+    let foreign = world.refusal(|group| group.key.clone_from(&other_key.key), &[]).await;
+    must_say(foreign, wrong, "`threshold`, `key` and the members' `public_share` do not fit together");
+    let reshared = |group: &mut GroupFile| {
+        group.key.clone_from(&other_key.key);
+        for (member, other) in group.members.iter_mut().zip(&other_key.members) {
+            member.public_share.clone_from(&other.public_share);
+        }
+    };
+    must_say(world.refusal(reshared, &[]).await, wrong, "the share in the key file does not fit the group key");
+    must_say(world.refusal(|group| group.chains[0].contract = None, &[]).await, wrong, "chain 31337 has no `contract`");
+
+    must_say(
+        world.refusal(|_| (), &["ledger.api=http://127.0.0.1:9"]).await,
+        Exit::TryAgain,
+        "the ledger at http://127.0.0.1:9 cannot be reached",
+    );
+    must_say(
+        world.refusal(|_| (), &["ledger.kernel=http://127.0.0.1:9"]).await,
+        Exit::TryAgain,
+        "fewer than 1 of the 1 kernel nodes answer",
+    );
+    let no_rpc = world.refusal(|_| (), &["chains.31337.rpc=http://127.0.0.1:9"]).await;
+    must_say(no_rpc, Exit::TryAgain, "chain 31337: the RPC endpoint http://127.0.0.1:9 cannot be reached");
+
+    let elsewhere = Address::repeat_byte(9);
+    let no_code = world.refusal(|group| group.chains[0].contract = Some(elsewhere), &[]).await;
+    must_say(no_code, wrong, &format!("there is no contract at {elsewhere}"));
+    let instance = world.refusal(|group| group.chains[0].instance = "05".repeat(32), &[]).await;
+    must_say(instance, wrong, &format!("the contract at {contract} is deployment"));
+    let rpc = format!("chains.31338.rpc={}", world.anvil.url());
+    let chain_id = {
+        world.write(|group| group.chains[0].id = 31_338)?;
+        let path = world.folder.path().join("member.toml");
+        let member = std::fs::read_to_string(&path)?.replace("[chains.31337]", "[chains.31338]");
+        std::fs::write(&path, member)?;
+        let refusal = world.prepare(&[&rpc]).await.expect_err("another chain");
+        world.write(|_| ())?;
+        refusal
+    };
+    must_say(chain_id, wrong, "the group file says chain 31338 but the RPC endpoint serves chain 31337");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_and_sessions_should_be_checked_and_a_right_start_pass() -> Result<()> {
+    let world = World::start().await?;
+    let taken = TcpListener::bind("127.0.0.1:0").await?;
+    let address = taken.local_addr()?;
+    for key in ["listen.peer", "listen.api"] {
+        let refusal = world.refusal(|_| (), &[&format!("{key}={address}")]).await;
+        must_say(refusal, Exit::Configuration, &format!("`{key}`: {address} is in use"));
+    }
+    drop(taken);
+
+    // Another user's session with this member's user id, and another spend key.
+    let mut keys = MemberKeys::load(&world.key_file())?;
+    let user = keys.ledger.clone();
+    keys.ledger.session_private_key = Seed::new([99; 32]);
+    keys.save(&world.key_file(), true)?;
+    must_say(world.refusal(|_| (), &[]).await, Exit::Configuration, "does not take this member's session");
+    keys.ledger = user.clone();
+    keys.ledger.spend_private_key = Seed::new([99; 32]);
+    keys.save(&world.key_file(), true)?;
+    must_say(world.refusal(|_| (), &[]).await, Exit::Configuration, "the spend key in the key file is not the one");
+    keys.ledger = user;
+    keys.save(&world.key_file(), true)?;
+
+    let ready = world.prepare(&[]).await.map_err(|(_, message)| anyhow::anyhow!(message))?;
+    assert_eq!(ready.chains[&CHAIN].identity.contract, world.contract);
+    // A spare endpoint may be down; the first may not.
+    let spare = format!("chains.31337.rpc={},http://127.0.0.1:9", world.anvil.url());
+    let ready = world.prepare(&[&spare]).await.map_err(|(_, message)| anyhow::anyhow!(message))?;
+    assert_eq!(ready.chains[&CHAIN].providers.len(), 1);
+    Ok(())
+}
