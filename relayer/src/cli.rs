@@ -27,7 +27,7 @@ pub struct Args {
     pub command: Command,
 }
 
-/// A member of a Lockstep group: it watches the ledger and the chains, co-signs, delivers and pays.
+/// What scripts must know, at the foot of the help.
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 bad input, 2 negative answer (such as an invalid signature), 64 wrong \
 configuration, 70 halted before a contradiction, 75 try again later.";
 
