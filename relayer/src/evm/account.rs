@@ -17,11 +17,16 @@ use crate::world::chain::{ChainError, Purpose, Submission};
 /// What the chain shows of the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccountView {
-    /// Transactions in the newest block's state.
+    /// The newest block, of whose state everything here is unless it says otherwise. Whatever is compared with it must be
+    /// read at the same block: what is newest may differ between two calls, and between two nodes behind one endpoint.
+    pub latest: B256,
+    /// Its number.
+    pub latest_number: u64,
+    /// Transactions so far.
     pub latest_count: u64,
     /// Transactions in the newest final block's state.
     pub final_count: u64,
-    /// Wei in the newest block's state.
+    /// Wei.
     pub balance: U256,
     /// What the chain asks for gas.
     pub market: Market,
@@ -72,18 +77,24 @@ impl Account {
         let last_final = self.last_final().await?;
         // Asked first: a transaction that becomes final in between then is seen as mined, never the other way round.
         let final_count = self.provider.get_transaction_count(address).block_id(last_final).await.map_err(&failed)?;
-        let latest_count = self.provider.get_transaction_count(address).await.map_err(&failed)?;
-        let balance = self.provider.get_balance(address).await.map_err(&failed)?;
+        let incomplete = |what: &str| ChainError::Incomplete { doing: DOING, what: what.to_owned() };
         let newest = self.provider.get_block_by_number(BlockNumberOrTag::Latest).await.map_err(&failed)?;
-        let base_fee = newest.and_then(|block| block.header.base_fee_per_gas);
+        let newest = newest.ok_or_else(|| incomplete("the newest block is missing"))?.header;
+        let latest = BlockId::hash(newest.hash);
+        let latest_count = self.provider.get_transaction_count(address).block_id(latest).await.map_err(&failed)?;
+        let balance = self.provider.get_balance(address).block_id(latest).await.map_err(&failed)?;
         // A chain with EIP-2537 has EIP-1559.
-        let base_fee = base_fee.ok_or_else(|| ChainError::Incomplete {
-            doing: DOING,
-            what: "the newest block has no base fee".to_owned(),
-        })?;
+        let base_fee = newest.base_fee_per_gas.ok_or_else(|| incomplete("the newest block has no base fee"))?;
         // Some endpoints do not suggest a tip; the policy has a least one.
         let tip = self.provider.get_max_priority_fee_per_gas().await.unwrap_or(0);
-        Ok(AccountView { latest_count, final_count, balance, market: Market { base_fee: u128::from(base_fee), tip } })
+        Ok(AccountView {
+            latest: newest.hash,
+            latest_number: newest.number,
+            latest_count,
+            final_count,
+            balance,
+            market: Market { base_fee: u128::from(base_fee), tip },
+        })
     }
 
     /// The newest final block as this chain's configuration understands it.
@@ -97,16 +108,16 @@ impl Account {
         }
     }
 
-    /// The receipt of one of `hashes`: which, and whether it succeeded.
+    /// How one of `hashes` was mined.
     ///
     /// # Errors
     /// Where the endpoint fails.
-    pub async fn receipt(&self, hashes: &[B256]) -> Result<Option<(B256, bool)>, ChainError> {
+    pub async fn receipt(&self, hashes: &[B256]) -> Result<Option<Mined>, ChainError> {
         // The newest price is the likeliest to be mined.
         for hash in hashes.iter().rev() {
             let receipt = self.provider.get_transaction_receipt(*hash).await.map_err(endpoint("reading a receipt"))?;
-            if let Some(receipt) = receipt {
-                return Ok(Some((*hash, receipt.status())));
+            if let Some((receipt, block)) = receipt.and_then(|receipt| receipt.block_number.map(|n| (receipt, n))) {
+                return Ok(Some(Mined { hash: *hash, success: receipt.status(), block }));
             }
         }
         Ok(None)
@@ -159,6 +170,17 @@ impl Account {
     pub async fn send(&self, signed: &Signed) -> Result<(), TransportError> {
         self.provider.send_raw_transaction(&signed.bytes).await.map(|_| ())
     }
+}
+
+/// A transaction in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mined {
+    /// Its hash.
+    pub hash: B256,
+    /// False where it reverted.
+    pub success: bool,
+    /// The block's number.
+    pub block: u64,
 }
 
 /// A signed transaction.

@@ -183,7 +183,9 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
         if let Some(account_nonce) = unmined {
             return Ok(Step::UnderWay { account_nonce });
         }
-        self.check_last_delivery(now).await?;
+        if let Some(account_nonce) = self.unseen(now, &view).await? {
+            return Ok(Step::UnderWay { account_nonce });
+        }
         self.deliver_next(now, &view).await
     }
 
@@ -236,22 +238,23 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
         let mined = view.latest_count > submission.account_nonce;
         let is_final = view.final_count > submission.account_nonce;
         let receipt = if is_final { self.account.receipt(&submission.hashes).await? } else { None };
+        let receipt = receipt.map(|mined| (mined.hash, mined.success));
         let known = match submission.hashes.last() {
             Some(hash) if !mined => self.account.is_known(*hash).await?,
             Some(_) | None => mined,
         };
         let useful = match &submission.purpose {
-            Purpose::Deliver { heads, .. } if !mined => self.still_at(heads).await?,
+            Purpose::Deliver { heads, .. } if !mined => self.still_at(heads, BlockId::hash(view.latest)).await?,
             Purpose::Deliver { .. } | Purpose::Cancel => true,
         };
         let AccountView { latest_count, final_count, market, .. } = *view;
         Ok(ChainView { latest_count, final_count, receipt, known, useful, market })
     }
 
-    /// True while one of the mailboxes still has the head given.
-    async fn still_at(&self, heads: &BTreeMap<Uuid, B256>) -> Result<bool, ChainError> {
+    /// True while one of the mailboxes has the head given, at `block`.
+    async fn still_at(&self, heads: &BTreeMap<Uuid, B256>, block: BlockId) -> Result<bool, ChainError> {
         let processes: Vec<Uuid> = heads.keys().copied().collect();
-        let found = read_heads(&self.provider, self.config.contract, &processes, BlockId::latest()).await?;
+        let found = read_heads(&self.provider, self.config.contract, &processes, block).await?;
         Ok(heads.iter().any(|(process, head)| found.get(process) == Some(head)))
     }
 
@@ -287,21 +290,24 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
         Ok(Step::UnderWay { account_nonce })
     }
 
-    /// Looks at how the last delivery ran as soon as it is mined: one that reverted must not be repeated at once.
-    async fn check_last_delivery(&mut self, now: u64) -> Result<(), ChainError> {
-        let Some((account_nonce, plan)) = self.under_way.take() else { return Ok(()) };
-        let Some(submission) = self.pending().get(&account_nonce) else { return Ok(()) };
-        let delivers = matches!(submission.purpose, Purpose::Deliver { .. });
-        match self.account.receipt(&submission.hashes).await? {
-            Some((hash, false)) if delivers => {
-                warn!(chain = self.config.chain_id, account_nonce, %hash, "a delivery reverted although its estimate ran");
-                self.fairness.distrust(&plan);
-                self.hold(&plan, now);
-            }
-            Some((_, true)) if delivers => plan.shares.iter().for_each(|share| self.quarantine.release(share.process)),
-            Some(_) | None => {}
+    /// The account nonce of the last submission while it counts as mined but its effect need not show in the state that
+    /// the next plan reads. An endpoint may be ahead with one answer and behind with the next; planning then would deliver
+    /// the same again. Also looks at how it ran: a delivery that reverted must not be repeated at once.
+    async fn unseen(&mut self, now: u64, view: &AccountView) -> Result<Option<u64>, ChainError> {
+        let Some(last) = self.pending().values().next_back().cloned() else { return Ok(None) };
+        let mined = self.account.receipt(&last.hashes).await?.filter(|mined| mined.block <= view.latest_number);
+        let Some(mined) = mined else { return Ok(Some(last.account_nonce)) };
+        let Some((account_nonce, plan)) = self.under_way.take() else { return Ok(None) };
+        let delivered = account_nonce == last.account_nonce && matches!(last.purpose, Purpose::Deliver { .. });
+        if delivered && mined.success {
+            plan.shares.iter().for_each(|share| self.quarantine.release(share.process));
+        } else if delivered {
+            let (chain, hash) = (self.config.chain_id, mined.hash);
+            warn!(chain, account_nonce, %hash, "a delivery reverted although its estimate ran");
+            self.fairness.distrust(&plan);
+            self.hold(&plan, now);
         }
-        Ok(())
+        Ok(None)
     }
 
     fn hold(&mut self, plan: &Plan, now: u64) {
@@ -312,7 +318,7 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
 
     /// Plans, waits its turn, gets signatures, estimates, writes, sends.
     async fn deliver_next(&mut self, now: u64, view: &AccountView) -> Result<Step, ChainError> {
-        let (heads, backlogs) = self.backlogs(now).await?;
+        let (heads, backlogs) = self.backlogs(now, BlockId::hash(view.latest)).await?;
         let planned = self.fairness.plan(&backlogs, &Limits::of_depth(PLANNED_DEPTH));
         for process in &planned.set_aside {
             warn!(chain = self.config.chain_id, %process, "the next message of a mailbox fits no transaction");
@@ -336,18 +342,18 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
         let delivery = delivery.map_err(|source| ChainError::Store { doing: "asking for a delivery", source })?;
         let Some(delivery) = delivery else { return Ok(Step::Unsigned { sequence: plan.sequence }) };
         // Pulling signatures takes a while; another member may have been faster.
-        if !self.still_at(&starts).await? {
+        if !self.still_at(&starts, BlockId::latest()).await? {
             return Ok(Step::Overtaken);
         }
         self.submit(now, view, price, &plan, &backlogs, &delivery, starts).await
     }
 
     /// Where all open mailboxes stand, and what follows there.
-    async fn backlogs(&mut self, now: u64) -> Result<(BTreeMap<Uuid, B256>, Vec<Backlog>), ChainError> {
+    async fn backlogs(&mut self, now: u64, block: BlockId) -> Result<(BTreeMap<Uuid, B256>, Vec<Backlog>), ChainError> {
         let failed = |source| ChainError::Store { doing: "looking for what to deliver", source };
         let open = self.offers.open_mailboxes(self.config.chain_id, &self.delivered).await.map_err(failed)?;
         let open: Vec<Uuid> = open.into_iter().filter(|process| !self.quarantine.holds(*process, now)).collect();
-        let heads = read_heads(&self.provider, self.config.contract, &open, BlockId::latest()).await?;
+        let heads = read_heads(&self.provider, self.config.contract, &open, block).await?;
         let (mut backlogs, mut drained) = (Vec::new(), Vec::new());
         for (process, head) in &heads {
             // Without a backlog, others have applied more of the ledger than we have: not ours to deliver.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy::primitives::{Address, B256, Bytes};
 use alloy::providers::Provider;
 use alloy::rpc::types::TransactionRequest;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use lockstep::devnet::anvil::{Anvil, AnvilConfig};
 use lockstep::evm::abi::Group;
 use lockstep::evm::check::ExpectedChain;
@@ -87,17 +87,6 @@ impl Chain {
 
     pub(super) async fn mine(&self, blocks: u64) -> Result<()> {
         self.rpc::<()>("anvil_mine", (format!("{blocks:#x}"),)).await
-    }
-
-    /// Anvil mines in the background: waits until the account has `count` mined transactions.
-    pub(super) async fn mined(&self, account: Address, count: u64) -> Result<()> {
-        for _ in 0..500 {
-            if self.provider.get_transaction_count(account).await? >= count {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        bail!("account {account} has fewer than {count} mined transactions")
     }
 
     pub(super) async fn rpc<T: alloy::rpc::json_rpc::RpcRecv>(
