@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use std::{env, io};
 
+use alloy::primitives::{Address, address};
 use alloy::providers::Provider;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -311,19 +312,18 @@ pub struct ForgeScript<'a> {
     pub script: &'a str,
     /// The chain's RPC.
     pub rpc_url: &'a str,
-    /// Key of the account that deploys, 0x-hex. It goes by environment, not by command line, where others could read it.
-    pub private_key: &'a str,
+    /// An account that the chain itself holds the key of, as anvil does ([`DEVELOPER`]): no key goes anywhere.
+    pub sender: Address,
     /// More variables that the script reads.
     pub variables: &'a [(&'a str, String)],
     /// Time it has.
     pub timeout: Duration,
 }
 
-/// Name of the variable by which a script gets the deploying key.
-pub const SCRIPT_KEY: &str = "LOCKSTEP_DEPLOY_KEY";
+/// The first account that anvil funds and holds the key of.
+pub const DEVELOPER: Address = address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
 
-/// Runs a forge script and broadcasts what it does; returns what it wrote to standard output. The script starts its
-/// broadcast with the key in [`SCRIPT_KEY`].
+/// Runs a forge script under the profile `deploy` and broadcasts what it does; returns what it wrote to standard output.
 ///
 /// # Errors
 /// With the end of forge's own words where it fails.
@@ -333,7 +333,8 @@ pub async fn run_forge_script(script: &ForgeScript<'_>) -> Result<String, ToolEr
     let run = Command::new(path)
         .current_dir(script.project)
         .args(["script", script.script, "--rpc-url", script.rpc_url, "--broadcast", "--slow", "--non-interactive"])
-        .env(SCRIPT_KEY, script.private_key)
+        .args(["--unlocked", "--sender", &script.sender.to_string()])
+        .env("FOUNDRY_PROFILE", "deploy")
         .envs(script.variables.iter().map(|(name, value)| (*name, value)))
         .stdin(Stdio::null())
         .kill_on_drop(true)

@@ -1,16 +1,17 @@
 //! Start-up: each wrong thing has an error of its own, and local chains come up and go.
 
+use std::path::Path;
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256};
-use anyhow::{Result, ensure};
-use lockstep::devnet::anvil::{Anvil, AnvilConfig, ForgeScript, ToolError, run_forge_script};
+use anyhow::{Context as _, Result, ensure};
+use lockstep::devnet::anvil::{Anvil, AnvilConfig, DEVELOPER, ForgeScript, ToolError, run_forge_script};
 use lockstep::evm::check::{CheckError, ExpectedChain, check_chain};
 use lockstep::evm::provider::provider;
 use lockstep_core::Uuid;
 use lockstep_core::bls::SecretKey;
 
-use super::chain::{CHAIN_ID, Chain};
+use super::chain::{CHAIN_ID, Chain, GROUP_ID, INSTANCE};
 
 #[tokio::test]
 async fn each_wrong_chain_should_be_refused_in_its_own_words() -> Result<()> {
@@ -100,7 +101,7 @@ async fn a_script_that_fails_should_show_forges_own_words() -> Result<()> {
         project: project.path(),
         script: "script/None.s.sol:None",
         rpc_url: "http://127.0.0.1:9",
-        private_key: "0x01",
+        sender: DEVELOPER,
         variables: &[],
         timeout: Duration::from_secs(60),
     };
@@ -108,5 +109,36 @@ async fn a_script_that_fails_should_show_forges_own_words() -> Result<()> {
         Err(ToolError::Failed { output, .. }) => assert!(output.contains("127.0.0.1:9"), "{output}"),
         other => panic!("{other:?}"),
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_deploy_script_should_put_the_group_of_the_file_on_the_chain() -> Result<()> {
+    let anvil = Anvil::start(&AnvilConfig::new(CHAIN_ID)).await?;
+    let folder = tempfile::tempdir()?;
+    let key = SecretKey::derive(&[7; 32], b"test")?.public_key().to_eip2537();
+    let file = format!(
+        "group_id = \"{GROUP_ID}\"\nkey = \"0x{}\"\n[[chains]]\nid = {CHAIN_ID}\ninstance = \"{INSTANCE}\"\n",
+        hex::encode(key)
+    );
+    let (group_file, out) = (folder.path().join("group.toml"), folder.path().join("deployed.json"));
+    std::fs::write(&group_file, file)?;
+    let script = ForgeScript {
+        project: &Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts"),
+        script: "script/Deploy.s.sol",
+        rpc_url: &anvil.url(),
+        sender: DEVELOPER,
+        variables: &[
+            ("LOCKSTEP_GROUP_FILE", group_file.display().to_string()),
+            ("LOCKSTEP_DEPLOY_OUT", out.display().to_string()),
+        ],
+        timeout: Duration::from_secs(300),
+    };
+    run_forge_script(&script).await?;
+    let deployed: serde_json::Value = serde_json::from_slice(&std::fs::read(&out)?)?;
+    let contract = deployed["contract"].as_str().context("a contract")?.parse()?;
+    let expected =
+        ExpectedChain { chain_id: CHAIN_ID, contract, group_id: GROUP_ID, instance: INSTANCE, group_key: key };
+    check_chain(&provider(&anvil.url())?, &anvil.url(), &expected).await?;
     Ok(())
 }
