@@ -1,6 +1,7 @@
 //! The command line: results as JSON on standard output, one line on standard error when something is wrong, and an exit
 //! code that says what kind of wrong.
 
+mod devnet;
 mod group;
 mod inspect;
 mod keygen;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+pub use devnet::DemoArgs;
 pub use group::GroupCommand;
 pub use inspect::{InspectCommand, VerifySignatureArgs};
 pub use keygen::{KeygenCommand, KeygenGroupArgs, KeygenMemberArgs};
@@ -39,6 +41,8 @@ pub enum Command {
     Keygen(KeygenCommand),
     /// Run one member until SIGTERM or SIGINT
     Run(MemberArgs),
+    /// Run the whole loop on this machine and check every balance: a chain, a ledger, four members, payments both ways
+    Demo(DemoArgs),
     /// Check all that `run` needs, without starting anything
     Check(MemberArgs),
     /// Read a group file
@@ -82,6 +86,7 @@ pub async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Keygen(command) => keygen::run(command),
         Command::Run(args) => service::run(&args).await,
+        Command::Demo(args) => devnet::demo(&args).await,
         Command::Check(args) => service::check(&args).await,
         Command::Group(command) => group::run(command),
         Command::Inspect(command) => inspect::run(command),

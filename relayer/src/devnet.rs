@@ -1,4 +1,8 @@
-//! What a development network runs beside its members: a chain of its own, and a ledger.
+//! A development network on one machine, and what it runs beside its members: a chain of its own, and a ledger.
 
 pub mod anvil;
+pub mod demo;
 pub mod ledger;
+pub mod network;
+pub mod process;
+pub mod users;

@@ -41,6 +41,10 @@ pub enum Input {
 pub struct Progress {
     /// The newest applied ledger sequence, 0 before the first.
     pub sequence: u64,
+    /// Latest ledger time applied, in nanoseconds since 1970.
+    pub ledger_time: u64,
+    /// Ledger time at which the next escrow is due, in nanoseconds; `None` while none waits.
+    pub escrow_due: Option<u64>,
     /// Number of turns since the start: it changes whenever anything was persisted.
     pub turn: u64,
 }
@@ -63,7 +67,7 @@ impl Driver {
     pub async fn restore(rules: Rules, store: Store) -> Result<Self, DriverError> {
         let mut machine = Machine::new(rules)?;
         let mut positions = BTreeMap::new();
-        let mut applied = 0;
+        let (mut applied, mut ledger_time) = (0, 0);
         let (mut named, mut position) = (Vec::new(), 0);
         loop {
             let page = store.replay().outputs(position).await?;
@@ -72,6 +76,7 @@ impl Driver {
             for (_, output) in &page {
                 if let Some(step) = machine.apply(output)? {
                     applied = step.checkpoint.sequence;
+                    ledger_time = output.created_at.max(ledger_time);
                     named.extend(step.derived);
                 }
             }
@@ -99,7 +104,8 @@ impl Driver {
             return Err(DriverError::History { sequence: applied });
         }
         info!(sequence = applied, derived = named.len(), "replayed the store");
-        let (progress, _) = watch::channel(Progress { sequence: applied, turn: 0 });
+        let (progress, _) =
+            watch::channel(Progress { sequence: applied, ledger_time, escrow_due: escrow_due(&machine), turn: 0 });
         Ok(Self { machine, store, positions, progress })
     }
 
@@ -151,7 +157,11 @@ impl Driver {
         if let Some(step) = last {
             debug!(sequence = step.checkpoint.sequence, outputs = commit.steps.len(), "outputs applied");
         }
+        let escrow_due = escrow_due(&self.machine);
+        let latest = commit.steps.iter().filter(|(_, step)| step.is_some()).map(|(output, _)| output.created_at).max();
         self.progress.send_modify(|progress| {
+            progress.escrow_due = escrow_due;
+            progress.ledger_time = progress.ledger_time.max(latest.unwrap_or_default());
             progress.sequence = last.map_or(progress.sequence, |step| step.checkpoint.sequence);
             progress.turn = progress.turn.wrapping_add(1);
         });
@@ -187,6 +197,11 @@ impl Driver {
         commit.cursors.push((chain, cursor));
         Ok(())
     }
+}
+
+fn escrow_due(machine: &Machine) -> Option<u64> {
+    let chains = machine.rules().places.keys();
+    chains.flat_map(|chain| machine.core().waiting(*chain)).map(|(_, escrow)| escrow.due).min()
 }
 
 /// Why the driver stopped.

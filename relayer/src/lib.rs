@@ -25,5 +25,6 @@ pub mod startup;
 pub mod store;
 pub mod supervisor;
 pub mod telemetry;
+pub mod ticks;
 pub mod watch;
 pub mod world;

@@ -9,7 +9,6 @@ use alloy::signers::local::PrivateKeySigner;
 use lockstep_core::group::Group;
 use lockstep_core::machine::{ContractPlace, Rules};
 use lockstep_core::mixin::PrivateKey;
-use lockstep_core::operation::MemoRules;
 use lockstep_core::trace::ChainId;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -33,6 +32,7 @@ use crate::peer::{self, Local, PeerClient};
 use crate::startup::{Ready, ReadyChain};
 use crate::store::{Identity, Store, StoreError};
 use crate::supervisor::{DRAIN, Supervisor, SupervisorError, stop_signal};
+use crate::ticks::Ticker;
 use crate::watch::{self, Pace, WatchError};
 use crate::world::chain::{ChainError, Cursor};
 use crate::{api, clock};
@@ -51,7 +51,7 @@ pub fn rules(group: &Group) -> Result<Rules, NotDeployed> {
     };
     Ok(Rules {
         derive: group.derivation(),
-        memo: MemoRules { group_id: group.id(), group_key: Some(*group.key().key()), aliases: group.aliases() },
+        memo: group.memo_rules(),
         places: group.chains().iter().map(place).collect::<Result<_, _>>()?,
         group_id: group.id(),
         group_digest: group.digest(),
@@ -66,7 +66,7 @@ pub struct NotDeployed(pub ChainId);
 /// Runs a member until a signal, a failure or a contradiction.
 ///
 /// # Errors
-/// Why it could not go on; [`exit_of`] gives the exit code.
+/// Why it could not go on; [`MemberError::exit`] gives the exit code.
 pub async fn run(ready: Ready) -> Result<&'static str, MemberError> {
     let signal = stop_signal().map_err(MemberError::Signal)?;
     let parts = Parts::new(ready).await?;
@@ -171,9 +171,20 @@ impl Parts {
         });
         let owner =
             Owner { group: Arc::clone(&group), member: config.member, spend, takeover: config.submit.takeover() };
-        let payouts = Payouts::<Arc<SafeApi>, Arc<KernelNodes>>::new(owner, ledger, kernel, peers, store.clone());
+        let payouts = Payouts::new(owner, Arc::clone(&ledger), kernel, peers, store.clone());
         let (period, news) = (config.ledger.poll(), progress.clone());
         tasks.spawn("ledger.payouts", move |stop| async move { Ok(payouts.run(news, period, stop).await?) });
+
+        let ticker = Ticker {
+            group: Arc::clone(&group),
+            member: config.member,
+            takeover: config.submit.takeover(),
+            ledger: Arc::clone(&ledger),
+        };
+        tasks.spawn("ledger.ticker", move |stop| async move {
+            ticker.run(progress, stop).await;
+            Ok(())
+        });
 
         let offers = Offers::new(store.clone(), checkpoints);
         for (id, chain) in chains {

@@ -1,4 +1,4 @@
-//! The group contract's interface and bytecode, as the compiler exported them.
+//! Interfaces and bytecode of the group contract and of an example, as the compiler exported them.
 
 #[expect(missing_docs, reason = "written by the macro; IGroup.sol documents it")]
 mod generated {
@@ -7,6 +7,11 @@ mod generated {
         Group,
         "../contracts/abi/Group.json"
     );
+    alloy::sol!(
+        #[sol(rpc)]
+        Vault,
+        "../contracts/abi/Vault.json"
+    );
 }
 
-pub use generated::Group;
+pub use generated::{Group, Vault};

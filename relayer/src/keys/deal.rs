@@ -71,11 +71,11 @@ pub fn deal(members: &[DealMember], terms: &DealTerms, random: Entropy<'_>) -> R
         public_share: hex::encode(share.public_key().to_eip2537()),
     };
     let file = GroupFile {
-        group_id: hex::encode(group_id),
+        group_id: group_id.to_string(),
         generation: 0,
         threshold,
         dealer: true,
-        key: hex::encode(dealing.group.key().to_eip2537()),
+        key: format!("0x{}", hex::encode(dealing.group.key().to_eip2537())),
         fee: FeeFile { asset: terms.fee_asset, amount: terms.fee_amount },
         delays: DelaysFile { unknown: DELAY_UNKNOWN_S, over: DELAY_OVER_S },
         members: members.iter().zip(&dealing.shares).map(|(of, share)| member(of, share)).collect(),
@@ -92,7 +92,7 @@ fn chain(id: ChainId, instance: [u8; 32]) -> ChainFile {
     ChainFile {
         id,
         contract: None,
-        instance: hex::encode(instance),
+        instance: B256::from(instance).to_string(),
         start_block: 0,
         finality: Finality::Finalized,
         payload_max: PAYLOAD_MAX,
