@@ -37,18 +37,23 @@ contract Deploy is BaseScript {
         return new Group(groupId, instance, key);
     }
 
-    /// @dev The instance of this chain's table, unless what it names is deployed already.
+    /// @dev The instance in this chain's table, unless what that names is deployed already.
     function instanceIn(string memory file) private view returns (bytes32) {
-        for (uint256 i;; ++i) {
-            string memory table = string.concat(".chains[", vm.toString(i), "]");
-            if (!vm.keyExistsToml(file, string.concat(table, ".id"))) revert ChainNotInGroupFile(block.chainid);
-            if (vm.parseTomlUint(file, string.concat(table, ".id")) != block.chainid) continue;
-            string memory named = string.concat(table, ".contract");
-            if (vm.keyExistsToml(file, named)) {
-                address group = vm.parseTomlAddress(file, named);
-                if (group.code.length != 0) revert AlreadyDeployed(block.chainid, group);
-            }
-            return vm.parseTomlBytes32(file, string.concat(table, ".instance"));
+        string memory table = tableIn(file);
+        string memory named = string.concat(table, ".contract");
+        if (vm.keyExistsToml(file, named)) {
+            address group = vm.parseTomlAddress(file, named);
+            require(group.code.length == 0, AlreadyDeployed(block.chainid, group));
+        }
+        return vm.parseTomlBytes32(file, string.concat(table, ".instance"));
+    }
+
+    function tableIn(string memory file) private view returns (string memory table) {
+        uint256 id;
+        for (uint256 i; id != block.chainid; ++i) {
+            table = string.concat(".chains[", vm.toString(i), "]");
+            require(vm.keyExistsToml(file, table), ChainNotInGroupFile(block.chainid));
+            id = vm.parseTomlUint(file, string.concat(table, ".id"));
         }
     }
 }

@@ -25,6 +25,7 @@ interface Vm {
     function clearMockedCalls() external;
 
     /* State */
+    function getCode(string calldata artifact) external view returns (bytes memory code);
     function etch(address target, bytes calldata code) external;
     function chainId(uint256 id) external;
     function load(address target, bytes32 slot) external view returns (bytes32 value);

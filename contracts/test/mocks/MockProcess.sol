@@ -25,7 +25,7 @@ contract MockProcess is IProcess {
     Message[] private _received;
     bool public reentered;
 
-    /// @dev Calls `onMessage` of another group contract's delivery, recorded by the re-entering mode.
+    /// @dev Call data for the group contract, sent by the re-entering mode.
     bytes private _reentry;
 
     error Told();
@@ -76,12 +76,11 @@ contract MockProcess is IProcess {
         return _received[index];
     }
 
-    /// @dev As many zero bytes as the gas allows, a megabyte where there is enough.
-    function _bomb(bool success) private view {
-        uint256 size = gasleft() > 2_300_000 ? 1_000_000 : 200_000;
+    /// @dev A megabyte of zeros.
+    function _bomb(bool success) private pure {
         assembly {
-            if success { return(0, size) }
-            revert(0, size)
+            if success { return(0, 1000000) }
+            revert(0, 1000000)
         }
     }
 }

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IGroup} from "../src/interfaces/IGroup.sol";
+import {Batch, MessageKind} from "../src/types/Messages.sol";
+import {GroupTest} from "./helpers/GroupTest.sol";
+import {Signed} from "./helpers/Members.sol";
+import {Log} from "./helpers/Vm.sol";
+import {MockProcess} from "./mocks/MockProcess.sol";
+
+/// @notice What a delivered message does: booked, called with all its gas, given back when it fails.
+contract DeliverCallsTest is GroupTest {
+    uint256 private box;
+    MockProcess private target;
+    uint256 private otherBox;
+    MockProcess private other;
+
+    function setUp() public override {
+        super.setUp();
+        (box, target) = newLiveProcess(PROCESS);
+        (otherBox, other) = newLiveProcess(OTHER);
+    }
+
+    /* GAS */
+
+    function test_RefusesTooLittleGasForTheCall() public {
+        post(box, ALICE, 5, "hello");
+        Signed memory signed = members.sign();
+        Batch[] memory batches = list(members.batch(signed, box, 1));
+        bytes memory call = abi.encodeCall(group.deliver, (signed.checkpoint, signed.signature, batches));
+        (bool success, bytes memory reason) = address(group).call{gas: 480_000}(call);
+        vm.assertFalse(success);
+        vm.assertEq(bytes32(bytes4(reason)), bytes32(IGroup.InsufficientGas.selector));
+    }
+
+    /// @dev Whatever gas a deliverer chooses, a process that needs nearly all of its limit is never recorded as failed.
+    function testFuzz_NeverStarvesACall(uint256 gasGiven) public {
+        Hungry hungry = new Hungry(group);
+        uint256 hungryBox = members.open(hungry.PROCESS());
+        members.register(hungryBox, address(hungry), 0, 300_000);
+        members.post(hungryBox, MessageKind.CALL, ALICE, XIN, 5, "");
+        Signed memory signed = members.sign();
+        Batch[] memory batches = list(members.batch(signed, hungryBox, 0));
+        bytes memory call = abi.encodeCall(group.deliver, (signed.checkpoint, signed.signature, batches));
+        gasGiven = bound(gasGiven, 500_000, 720_000);
+        (bool success,) = address(group).call{gas: gasGiven}(call);
+        if (!success) return;
+        vm.assertTrue(hungry.fed());
+        vm.assertEq(group.outboundNonce(), 0);
+    }
+
+    /* FAILURES */
+
+    function test_RefundsACallThatReverts() public {
+        refunds(MockProcess.Mode.Revert);
+    }
+
+    function test_RefundsACallThatBurnsItsGas() public {
+        refunds(MockProcess.Mode.BurnGas);
+    }
+
+    function test_RefundsACallThatRevertsWithAMegabyte() public {
+        refunds(MockProcess.Mode.RevertBomb);
+    }
+
+    function test_RefundsACallThatSendsAndThenReverts() public {
+        refunds(MockProcess.Mode.SendThenRevert);
+    }
+
+    /// @dev A megabyte of returned data costs its maker's gas, and no copy.
+    function test_TakesACallThatReturnsAMegabyte() public {
+        target.setMode(MockProcess.Mode.ReturnBomb);
+        post(box, ALICE, 5, "hello");
+        Signed memory signed = members.sign();
+        uint256 before = gasleft();
+        deliver(signed, box, 1);
+        vm.assertLt(before - gasleft(), 2_400_000, "gas");
+        vm.assertEq(group.custody(PROCESS, XIN), 5);
+        vm.assertEq(group.outboundNonce(), 0);
+    }
+
+    /// @dev Park and strict are bytes of the interface and act as refund for now.
+    function test_RefundsWhateverThePolicy() public {
+        for (uint8 policy = 1; policy < 4; ++policy) {
+            bytes32 process = bytes32(uint256(0xbad << 112 | policy));
+            MockProcess failing = new MockProcess(group, process);
+            failing.setMode(MockProcess.Mode.Revert);
+            uint256 failingBox = members.open(process);
+            members.register(failingBox, address(failing), policy << 1, GAS_LIMIT);
+            members.post(failingBox, MessageKind.CALL, ALICE, XIN, 5, "");
+            Signed memory signed = members.sign();
+            vm.recordLogs();
+            deliver(signed, failingBox, 0);
+            vm.assertEq(uint256(failedPolicy(vm.getRecordedLogs())), policy);
+            vm.assertEq(uint256(group.outboundNonce()), policy);
+        }
+    }
+
+    function test_DelaysNobodyElse() public {
+        MockProcess.Mode[4] memory modes = [
+            MockProcess.Mode.Revert, MockProcess.Mode.BurnGas, MockProcess.Mode.ReturnBomb, MockProcess.Mode.RevertBomb
+        ];
+        for (uint256 i; i < modes.length; ++i) {
+            target.setMode(modes[i]);
+            post(box, ALICE, 5, "hello");
+            post(otherBox, BOB, 7, "hello");
+            Signed memory signed = members.sign();
+            deliver(signed, list(members.batch(signed, box, 1 + i), members.batch(signed, otherBox, 1 + i)));
+            vm.assertEq(other.received(), i + 1);
+            vm.assertEq(group.custody(OTHER, XIN), 7 * (i + 1));
+        }
+        vm.assertEq(target.received(), 0);
+    }
+
+    /// @dev The failing process's own later messages run as well.
+    function test_DelaysNotEvenItself() public {
+        post(box, ALICE, 5, "one");
+        target.setMode(MockProcess.Mode.Revert);
+        deliver(box, 1);
+        target.setMode(MockProcess.Mode.Keep);
+        post(box, BOB, 6, "two");
+        deliver(box, 1);
+        vm.assertEq(target.received(), 1);
+        vm.assertEq(target.receivedAt(0).payload, "two");
+        vm.assertEq(group.custody(PROCESS, XIN), 6);
+        vm.assertEq(group.outboundNonce(), 1);
+    }
+
+    function test_OnlyRecordsAFailureWithoutPayment() public {
+        target.setMode(MockProcess.Mode.Revert);
+        post(box, ALICE, 0, "hello");
+        fails(1, 0);
+        vm.assertEq(group.outboundNonce(), 0);
+    }
+
+    /// @dev A payment of nobody has nobody to go back to: the process keeps it.
+    function test_KeepsAFailedPaymentOfNobody() public {
+        target.setMode(MockProcess.Mode.Revert);
+        post(box, 0, 5, "hello");
+        fails(1, 0);
+        vm.assertEq(group.outboundNonce(), 0);
+        vm.assertEq(group.custody(PROCESS, XIN), 5);
+    }
+
+    /// @dev A process whose messages bring different assets gets each into its own book.
+    function test_BooksEachAsset() public {
+        members.post(box, MessageKind.CALL, ALICE, XIN, 5, "");
+        members.post(box, MessageKind.CALL, ALICE, BTC, 7, "");
+        members.post(box, MessageKind.CALL, ALICE, XIN, 11, "");
+        members.post(box, MessageKind.CALL, ALICE, 0, 0, "");
+        members.post(box, MessageKind.CALL, ALICE, BTC, 13, "");
+        deliver(box, 1);
+        vm.assertEq(group.custody(PROCESS, XIN), 16);
+        vm.assertEq(group.custody(PROCESS, BTC), 20);
+        vm.assertEq(group.custody(PROCESS, 0), 0);
+    }
+
+    /// @dev Booked before each call: a message spends what came before and with it, never what comes later.
+    function test_SpendsNoLaterPayment() public {
+        target.setMode(MockProcess.Mode.SendAll);
+        post(box, ALICE, 5, "a");
+        post(box, BOB, 7, "b");
+        Signed memory signed = members.sign();
+        uint64 sequence = signed.checkpoint.sequence;
+        vm.expectEmit(address(group));
+        emit IGroup.Outbound(0, PROCESS, sequence, XIN, 5, abi.encode(ALICE), "a");
+        vm.expectEmit(address(group));
+        emit IGroup.Outbound(1, PROCESS, sequence, XIN, 7, abi.encode(BOB), "b");
+        deliver(signed, box, 1);
+        vm.assertEq(group.custody(PROCESS, XIN), 0);
+    }
+
+    /// @dev A failed call undoes its own sends, and with them their numbers.
+    function test_LeavesNoGapAfterAFailedSend() public {
+        target.setMode(MockProcess.Mode.SendThenRevert);
+        post(box, ALICE, 5, "a");
+        post(box, BOB, 7, "b");
+        Signed memory signed = members.sign();
+        expectRefund(0, PROCESS, ALICE, 5, 1);
+        expectRefund(1, PROCESS, BOB, 7, 2);
+        deliver(signed, box, 1);
+        vm.assertEq(group.outboundNonce(), 2);
+    }
+
+    /* BOUNCES */
+
+    function test_BooksABounceAndCalls() public {
+        members.post(box, MessageKind.BOUNCE, 0, XIN, 5, "");
+        deliver(box, 1);
+        vm.assertEq(target.received(), 1);
+        vm.assertEq(uint256(target.receivedAt(0).kind), MessageKind.BOUNCE);
+        vm.assertEq(group.custody(PROCESS, XIN), 5);
+    }
+
+    /// @dev What comes back stays, whatever the process makes of it and whoever the message names: nothing goes to and fro.
+    function test_KeepsAFailedBounce() public {
+        target.setMode(MockProcess.Mode.Revert);
+        members.post(box, MessageKind.BOUNCE, ALICE, XIN, 5, "");
+        fails(1, 0);
+        vm.assertEq(group.custody(PROCESS, XIN), 5);
+        vm.assertEq(group.outboundNonce(), 0);
+    }
+
+    /* HELPERS */
+
+    function refunds(MockProcess.Mode mode) private {
+        post(box, BOB, 100, "");
+        deliver(box, 1);
+        target.setMode(mode);
+        post(box, ALICE, 5, "hello");
+        Signed memory signed = members.sign();
+        vm.recordLogs();
+        deliver(signed, box, 2);
+        vm.assertEq(uint256(failedPolicy(vm.getRecordedLogs())), 0);
+        vm.assertEq(group.custody(PROCESS, XIN), 100);
+        vm.assertEq(group.outboundNonce(), 1);
+        vm.assertEq(group.head(PROCESS), members.headAt(box, 3));
+
+        post(box, ALICE, 6, "again");
+        signed = members.sign();
+        expectRefund(1, PROCESS, ALICE, 6, 3);
+        deliver(signed, box, 3);
+    }
+
+    /// @dev Delivers the rest of the mailbox from `first` on; its first message fails.
+    function fails(uint64 first, uint8 policy) private {
+        Signed memory signed = members.sign();
+        vm.recordLogs();
+        deliver(signed, box, first);
+        vm.assertEq(uint256(failedPolicy(vm.getRecordedLogs())), policy);
+        vm.assertEq(target.received(), 0);
+    }
+
+    /// @dev The policy in the only `Failed` of `logs`.
+    function failedPolicy(Log[] memory logs) private view returns (uint8 policy) {
+        vm.assertEq(countLogs(logs, IGroup.Failed.selector), 1, "one failure");
+        for (uint256 i; i < logs.length; ++i) {
+            if (logs[i].topics[0] != IGroup.Failed.selector) continue;
+            vm.assertEq(logs[i].emitter, address(group));
+            (policy,) = abi.decode(logs[i].data, (uint8, uint256));
+        }
+    }
+}
+
+/// @notice A healthy process that needs nearly all of its gas limit.
+contract Hungry {
+    bytes32 public constant PROCESS = bytes32(uint256(0x40060));
+    bool public fed;
+
+    constructor(IGroup group) {
+        group.bind(PROCESS);
+    }
+
+    fallback() external {
+        fed = true;
+        uint256 least = 1000;
+        while (gasleft() > least) {}
+    }
+}
