@@ -10,7 +10,7 @@ use lockstep_core::mixin::ids::members_hash;
 use lockstep_core::operation::{Operation, Policy, Registration};
 use lockstep_core::{Account, Amount, AssetId, B256, Mix, Uuid};
 
-use super::network::{BTC, CHAIN, Network, Ports};
+use super::network::{BTC, CHAIN, Network, NetworkConfig, Ports};
 use crate::api::Status;
 use crate::evm::abi::{Group, Vault};
 use crate::evm::calldata::process_word;
@@ -35,7 +35,8 @@ const VICTIM: usize = 3;
 pub async fn run(folder: &Path) -> Result<()> {
     let begun = Instant::now();
     let mut say = |line: &str| print(begun, line);
-    let mut network = Box::pin(Network::start(folder, Ports::Free, &mut say)).await?;
+    let config = NetworkConfig { folder: folder.to_path_buf(), binary: std::env::current_exe()?, ports: Ports::Free };
+    let mut network = Box::pin(Network::start(config, &mut say)).await?;
     let outcome = Box::pin(Demo::new(begun, &mut network)?.play()).await;
     let stopped = network.stop().await;
     outcome?;

@@ -50,6 +50,17 @@ pub enum Ports {
     Free,
 }
 
+/// What a network is started with.
+#[derive(Clone, Debug)]
+pub struct NetworkConfig {
+    /// Where everything is kept; empty or new.
+    pub folder: PathBuf,
+    /// The `lockstep` binary that members run.
+    pub binary: PathBuf,
+    /// Which ports.
+    pub ports: Ports,
+}
+
 /// A running network. [`Network::stop`] ends it in order; dropping it kills the processes.
 #[derive(Debug)]
 pub struct Network {
@@ -87,12 +98,13 @@ struct Examples {
 }
 
 impl Network {
-    /// Sets up everything in `folder`, which must be empty or new, and starts it.
+    /// Sets up everything in the folder and starts it.
     ///
     /// # Errors
     /// Says which part did not come up, and why.
-    pub async fn start(folder: &Path, ports: Ports, say: &mut dyn FnMut(&str)) -> Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    pub async fn start(config: NetworkConfig, say: &mut dyn FnMut(&str)) -> Result<Self> {
+        let NetworkConfig { folder, binary, ports } = config;
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let folder = folder.canonicalize()?;
         let stop = CancellationToken::new();
         let port = |fixed: u16| if ports == Ports::Fixed { fixed } else { 0 };
@@ -131,7 +143,7 @@ impl Network {
         let mut network =
             Self { group_path, group, members: Vec::new(), users, chain, operator, anvil, ledger, stop, folder };
         for (keys, place) in keys.iter().zip(&places) {
-            let process = network.start_member(keys, place, ports)?;
+            let process = network.start_member(keys, place, &binary, ports)?;
             network.members.push(process);
         }
         for member in &mut network.members {
@@ -201,7 +213,7 @@ impl Network {
         Ok(anvil.stop().await?)
     }
 
-    fn start_member(&self, keys: &MemberKeys, place: &Place, ports: Ports) -> Result<MemberProcess> {
+    fn start_member(&self, keys: &MemberKeys, place: &Place, binary: &Path, ports: Ports) -> Result<MemberProcess> {
         let index = place.index;
         let folder = self.folder.join(format!("member-{index}"));
         std::fs::create_dir_all(folder.join("keys"))?;
@@ -236,7 +248,7 @@ impl Network {
         );
         let config = folder.join("member.toml");
         std::fs::write(&config, text)?;
-        MemberProcess::start(index, &config, place.peer, place.api)
+        MemberProcess::start(index, binary, &config, place.peer, place.api)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,8 @@ pub struct MemberProcess {
     index: u8,
     peer: SocketAddr,
     api: SocketAddr,
-    config: std::path::PathBuf,
+    binary: PathBuf,
+    config: PathBuf,
     child: Child,
 }
 
@@ -34,10 +35,10 @@ impl MemberProcess {
     ///
     /// # Errors
     /// When the process cannot be started.
-    pub fn start(index: u8, config: &Path, peer: SocketAddr, api: SocketAddr) -> Result<Self> {
+    pub fn start(index: u8, binary: &Path, config: &Path, peer: SocketAddr, api: SocketAddr) -> Result<Self> {
         let log = config.with_file_name("member.log");
         let log = File::options().create(true).append(true).open(&log).with_context(|| format!("{}", log.display()))?;
-        let child = Command::new(std::env::current_exe()?)
+        let child = Command::new(binary)
             .arg("run")
             .arg("--config")
             .arg(config)
@@ -49,7 +50,7 @@ impl MemberProcess {
             .stderr(log)
             .spawn()
             .context("cannot start a member")?;
-        Ok(Self { index, peer, api, config: config.to_path_buf(), child })
+        Ok(Self { index, peer, api, binary: binary.to_path_buf(), config: config.to_path_buf(), child })
     }
 
     /// Its index.
@@ -111,8 +112,16 @@ impl MemberProcess {
     /// # Errors
     /// As [`Self::start`] and [`Self::ready`].
     pub async fn restart(&mut self, patience: Duration) -> Result<()> {
-        *self = Self::start(self.index, &self.config, self.peer, self.api)?;
+        *self = Self::start(self.index, &self.binary, &self.config, self.peer, self.api)?;
         self.ready(patience).await
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub async fn ended(&mut self) -> Result<std::process::ExitStatus> {
+        self.child.wait().await.context("cannot wait for a member")
     }
 
     /// Asks it to stop (SIGTERM) and waits for it.
