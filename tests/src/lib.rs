@@ -1,1 +1,3 @@
-//! t
+//! What the tests of Lockstep share: the simulator.
+
+pub mod sim;

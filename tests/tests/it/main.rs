@@ -11,6 +11,8 @@ mod ledger_pay;
 mod ledger_rules;
 mod scenarios;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod startup;
 #[cfg(test)]
 mod vectors_bls;

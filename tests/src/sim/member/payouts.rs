@@ -1,0 +1,225 @@
+//! From a derived transaction to a final one (`relayer/src/payouts.rs`): fix the bytes, agree with t, promise the coins,
+//! sign, hand in. Each call of [`Member::pay`] is one effect on one open payout.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_core::derive::CoinRef;
+use lockstep_core::mixin::{CoinKeys, Transaction};
+use lockstep_core::output::CoinId;
+use lockstep_core::payout::{self, InputSignature, Plan, ResolvedCoin, Verdict};
+use lockstep_core::trace::seed;
+use lockstep_core::{B256, Uuid};
+use rand::RngExt as _;
+
+use super::super::disk::Disk;
+use super::super::network::Ask;
+use super::super::setup::{GROUP_ID, THRESHOLD, UserKeys, group, member_user, trace_id};
+use super::super::{Checked, Fault, broken};
+use super::{Member, Outside};
+
+/// Request ids that everybody can compute, as in the service.
+const REQUESTS_MAX: u8 = 3;
+
+/// What a crash forgets of a payout.
+#[derive(Default)]
+pub(super) struct Signing {
+    pub(super) attempt: u32,
+    pub(super) hashes: BTreeMap<u8, B256>,
+    pub(super) parts: BTreeMap<u8, Vec<InputSignature>>,
+    is_agreed: bool,
+    is_guarded: bool,
+    is_handed_in: bool,
+}
+
+/// The request ids of a payout in the order in which they are tried. The last one only its member can compute, so nobody
+/// can take all of them.
+pub(crate) fn request_ids(id: Uuid, member: Option<u8>) -> Vec<Uuid> {
+    let public = (1..REQUESTS_MAX).map(|number| Uuid::new_v5(&id, format!("request/{number}").as_bytes()));
+    let own = member.map(|member| Uuid::new_v5(&id, format!("private request of {member}").as_bytes()));
+    [id].into_iter().chain(public).chain(own).collect()
+}
+
+impl Member {
+    pub(super) fn pay(&mut self, out: &mut Outside<'_>) -> Checked {
+        let open: Vec<Uuid> =
+            self.disk.payouts.iter().filter(|(_, payout)| payout.final_hash.is_none()).map(|(id, _)| *id).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let id = open[out.random.random_range(0..open.len())];
+        let attempt = self.disk.payouts[&id].attempts.number();
+        let Some(payload) = self.disk.payloads.get(&(id, attempt)).cloned() else {
+            return self.fix(id, attempt, out);
+        };
+        if out.ledger.transactions.get(&payload.hash()).is_some_and(|admitted| admitted.is_final) {
+            out.tally.count("payouts seen final");
+            return self.disk.mark_final(id, payload.hash());
+        }
+        if let Some(holder) =
+            payload.outputs().iter().flat_map(|output| &output.keys).find_map(|key| out.ledger.final_holder(key))
+        {
+            return self.bury(id, &holder.clone(), out);
+        }
+        let Some(alive) = &mut self.alive else { return Ok(()) };
+        let mut signing = alive.signing.remove(&id).filter(|signing| signing.attempt == attempt).unwrap_or_default();
+        signing.attempt = attempt;
+        let result = match self.disk.signatures.get(&(id, attempt)).cloned() {
+            None => self.sign(id, &payload, &mut signing, out),
+            Some(own) => self.push(id, &payload, &own, &mut signing, out),
+        };
+        if let Some(alive) = &mut self.alive {
+            alive.signing.insert(id, signing);
+        }
+        result
+    }
+
+    /// Builds the bytes once all inputs are final, and fixes them.
+    fn fix(&mut self, id: Uuid, attempt: u32, out: &mut Outside<'_>) -> Checked {
+        let derived = &self.disk.payouts[&id].derived;
+        if derived.inputs.iter().any(|coin| resolve(&self.disk, coin).is_none()) {
+            return Ok(());
+        }
+        let names = (id, attempt, seed(&GROUP_ID, id, attempt));
+        let address = |generation| (generation == 0).then(group);
+        let plan = Plan::new(derived, names, |coin| resolve(&self.disk, coin), address)
+            .or_else(|error| broken("contradiction", format!("{:?}: {error}", derived.trace)))?;
+        // Two effects for the ledger, one for the member: an answer that a crash loses is given again.
+        let Some(keys) = out.ledger.issue_keys(&plan.key_requests()) else { return Ok(()) };
+        let transaction = plan.build(&keys).or_else(|error| broken("contradiction", error.to_string()))?;
+        self.disk.fix_payload(id, transaction)
+    }
+
+    /// A final transaction holds a key of our payload: it is dead, and the next attempt may be built.
+    fn bury(&mut self, id: Uuid, holder: &Transaction, out: &mut Outside<'_>) -> Checked {
+        let Some(payout) = self.disk.payouts.get_mut(&id) else { return Ok(()) };
+        match payout.attempts.observe(holder) {
+            Ok(Verdict::Dead) => out.tally.count("attempts proven dead"),
+            Ok(Verdict::Paid | Verdict::Unrelated) => {}
+            Err(error) => return broken("contradiction", error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Agreement, promise, signature: an effect each.
+    fn sign(&mut self, id: Uuid, payload: &Transaction, signing: &mut Signing, out: &mut Outside<'_>) -> Checked {
+        let hash = payload.hash();
+        if !signing.is_agreed {
+            signing.hashes.insert(self.index, hash);
+            let mut votes = BTreeMap::<B256, BTreeSet<u8>>::new();
+            for (member, theirs) in &signing.hashes {
+                votes.entry(*theirs).or_default().insert(*member);
+            }
+            match votes.iter().find(|(_, who)| who.len() >= usize::from(THRESHOLD)) {
+                Some((agreed, _)) if *agreed == hash => signing.is_agreed = true,
+                Some((other, who)) => return broken("contradiction", format!("{who:?} agree on payload {other}")),
+                None => {
+                    // A member that answered otherwise is asked again: it may have lied only once.
+                    self.ask(Ask::Hash(id, signing.attempt), &votes[&hash].clone(), out);
+                }
+            }
+            return Ok(());
+        }
+        if !signing.is_guarded && self.fault != Some(Fault::SignsUnguarded) {
+            signing.is_guarded = true;
+            return self.disk.guard_coins(id, payload);
+        }
+        let Some(coins) = out.ledger.coin_keys(payload) else { return Ok(()) };
+        let user = member_user(self.index);
+        let Some((_, views)) = self.register(id, payload, out) else { return Ok(()) };
+        let own = payout::sign(payload, &coins, &views, &UserKeys::of(user).spend)
+            .or_else(|error| broken("contradiction", error.to_string()))?;
+        if !self.is_liar {
+            out.watch.guards_coins_before_it_signs(self.index, payload, &self.disk)?;
+        }
+        out.watch.one_signed_payload_per_coin(self.index, payload, out.ledger)?;
+        self.disk.signatures.insert((id, signing.attempt), own);
+        out.tally.count("payouts signed by a member");
+        Ok(())
+    }
+
+    /// The first request id that stands for our payload.
+    fn register(
+        &self,
+        id: Uuid,
+        payload: &Transaction,
+        out: &mut Outside<'_>,
+    ) -> Option<(Uuid, Vec<lockstep_core::mixin::GhostScalar>)> {
+        let own = (self.fault != Some(Fault::PublicRequestsOnly)).then_some(self.index);
+        for request in request_ids(id, own) {
+            match out.ledger.register(member_user(self.index), request, payload) {
+                Ok(views) if !views.is_empty() => return Some((request, views)),
+                Ok(_) => return None,
+                Err(_) => out.tally.count("requests found taken"),
+            }
+        }
+        None
+    }
+
+    /// Hands the own signatures to the API, pulls those of others, gives the kernel all of them.
+    fn push(
+        &mut self,
+        id: Uuid,
+        payload: &Transaction,
+        own: &[InputSignature],
+        signing: &mut Signing,
+        out: &mut Outside<'_>,
+    ) -> Checked {
+        if out.ledger.transactions.contains_key(&payload.hash()) {
+            return Ok(());
+        }
+        let Some(coins) = out.ledger.coin_keys(payload) else { return Ok(()) };
+        let known = signing.parts.keys().copied().collect::<BTreeSet<u8>>();
+        match out.random.random_range(0..6) {
+            // Again only now and then: the API may have lost it.
+            0 if !signing.is_handed_in || out.chance(10) => {
+                signing.is_handed_in = true;
+                let part = payout::with_part(payload, &coins, own);
+                let part = part.or_else(|error| broken("contradiction", error.to_string()))?;
+                if let Some((request, _)) = self.register(id, payload, out) {
+                    // A refusal shows in what is final.
+                    let _ = out.ledger.add_signatures(request, &part);
+                }
+            }
+            1 if known.len() + 1 >= usize::from(THRESHOLD) => submit(payload, &coins, own, signing, out),
+            1..3 => self.ask(Ask::Signatures(id, signing.attempt), &known, out),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Merges the parts that verify and forgets the others.
+fn submit(
+    payload: &Transaction,
+    coins: &[CoinKeys],
+    own: &[InputSignature],
+    signing: &mut Signing,
+    out: &mut Outside<'_>,
+) {
+    let heard = signing.parts.len();
+    signing.parts.retain(|_, part| payout::verify_part(payload, coins, part).is_ok());
+    if signing.parts.len() < heard {
+        out.tally.count("bad payout signatures refused");
+    }
+    let parts: Vec<_> = signing.parts.values().cloned().chain([own.to_vec()]).collect();
+    if let Ok(signed) = payout::merge(payload, coins, &parts)
+        && out.ledger.admit(&signed).is_ok()
+    {
+        out.tally.count("payouts handed to the kernel");
+    }
+}
+
+/// Where a coin lies, from own rows alone.
+pub(crate) fn resolve(disk: &Disk, coin: &CoinRef) -> Option<ResolvedCoin> {
+    match coin {
+        CoinRef::Output(id) => {
+            let output = disk.outputs.iter().find(|output| output.id == *id)?;
+            Some(ResolvedCoin { id: output.coin, amount: output.amount })
+        }
+        CoinRef::Virtual { trace, index } => {
+            let parent = disk.payouts.get(&trace_id(trace))?;
+            let (_, amount) = parent.derived.outputs.get(usize::from(*index))?;
+            Some(ResolvedCoin { id: CoinId { transaction: parent.final_hash?, index: *index }, amount: *amount })
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What users, developers and governance do.
+
+use lockstep_core::operation::{
+    Caps, DecisionBody, Operation, Policy, Registration, SignedDecision, refund_memo, tick_memo,
+};
+use lockstep_core::trace::ChainId;
+use lockstep_core::{Account, Amount, B256, Mix, Uuid};
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+
+use super::Tally;
+use super::chain::{Call, Chain, ECHO, FAIL};
+use super::ledger::{Ledger, Payment};
+use super::setup::{
+    ASSETS, CAP, DEVELOPERS, FEE, FEE_ASSET, FLOOR, GROUP_ID, MINIMUM, THRESHOLD, developer, group, group_signature,
+    single, user,
+};
+
+fn pick<T: Clone>(random: &mut StdRng, of: &[T]) -> T {
+    of[random.random_range(0..of.len())].clone()
+}
+
+/// The registration of a developer, or of anybody who wants its address.
+pub(super) fn register(ledger: &mut Ledger, number: u8, sender: Mix, fee: u128) {
+    let (process, chain, address) = developer(number);
+    let registration =
+        Registration { chain, address, private: false, policy: Policy::Refund, gas: 300_000, assets: None };
+    let extra = Operation::register(process, &registration).ok().and_then(|operation| operation.encode().ok());
+    let extra = extra.unwrap_or_default();
+    ledger.pay(Payment { asset: FEE_ASSET, amount: fee, senders: Some(sender), extra, inscription: None });
+}
+
+/// Dust that moves ledger time.
+pub(super) fn tick(ledger: &mut Ledger, member: u8) {
+    let senders = Some(single(u128::from(member)));
+    ledger.pay(Payment { asset: FEE_ASSET, amount: 1, senders, extra: tick_memo(), inscription: None });
+}
+
+/// Somebody pays: mostly a call, sometimes what must be refunded or kept.
+pub(super) fn act(ledger: &mut Ledger, random: &mut StdRng, tally: &mut Tally) {
+    tally.count("payments");
+    let process = developer(random.random_range(0..DEVELOPERS)).0;
+    let payload = pick(random, &[b"ok".to_vec(), b"ok".to_vec(), ECHO.to_vec(), FAIL.to_vec(), vec![7; 65]]);
+    let amount = random.random_range(MINIMUM..=600);
+    let set = Mix::of_users([user(100), user(101)], 2);
+    let who = single(100 + random.random_range(0..5_u128));
+    let call = Operation::call(process, payload);
+    let mut payment = Payment {
+        asset: pick(random, &ASSETS),
+        amount,
+        senders: Some(who.clone()),
+        extra: Vec::new(),
+        inscription: None,
+    };
+    let mut memo = Some(call.clone());
+    match random.random_range(0..24) {
+        0 => memo = Some(Operation::call(user(999), b"nobody".to_vec())),
+        1 => memo = None,
+        2 => payment.amount = MINIMUM - 1,
+        3 => payment.amount = FLOOR - 1,
+        4 => payment.senders = Some(set),
+        5 => payment.senders = None,
+        6 => {
+            payment.senders = None;
+            memo = Some(Operation { process: user(999), return_address: Some(who.to_payload()), ..call });
+        }
+        7 => payment.inscription = Some(B256::repeat_byte(9)),
+        8 => memo = Some(Operation::refund(Uuid::nil())),
+        9 => payment.senders = Some(group()),
+        10 => return register(ledger, random.random_range(0..DEVELOPERS), who, FEE),
+        11 => memo = Some(Operation::bounce(process)),
+        _ => {}
+    }
+    payment.extra = memo.and_then(|memo| memo.encode().ok()).unwrap_or_else(|| b"no operation at all".to_vec());
+    ledger.pay(payment);
+}
+
+/// A process asks the group to pay somebody: known or unknown, a user or a set, or nobody that can be paid.
+pub(super) fn send(chain: &mut Chain, random: &mut StdRng, tally: &mut Tally) {
+    let funded: Vec<_> =
+        chain.head().custody.iter().filter(|(_, held)| **held > 0).map(|(key, held)| (*key, *held)).collect();
+    if funded.is_empty() {
+        return;
+    }
+    let ((process, asset), held) = pick(random, &funded);
+    let part = random.random_range(1..=held);
+    let amount = pick(random, &[1, held, part, held.min(CAP + 1)]);
+    let who = 100 + random.random_range(0..5_u128);
+    let recipient = match random.random_range(0..10) {
+        0..3 => Account::of(&single(who)).0.to_vec(),
+        3..6 => single(who).to_payload(),
+        6 => Mix::of_users([user(100), user(101)], 2).to_payload(),
+        7 => single(300 + who).to_payload(),
+        8 => pick(random, &[group().to_payload(), Account::of(&single(700)).0.to_vec(), b"?".to_vec()]),
+        _ => single(400 + random.random_range(0..9_u128)).to_payload(),
+    };
+    // A memo that is an operation itself is carried by the change, too: nobody may be credited for it.
+    let operation = |operation: Operation| operation.encode().unwrap_or_default();
+    let memos = [
+        Vec::new(),
+        b"hi".to_vec(),
+        operation(Operation::call(process, b"ok".to_vec())),
+        operation(Operation::bounce(process)),
+        refund_memo(process),
+    ];
+    let memo = pick(random, &memos);
+    tally.count("sends asked for");
+    chain.submit(Call::Send { process, asset, amount, recipient, memo });
+}
+
+/// Governance decides; now and then a copy of an old decision comes in.
+pub(super) fn decide(
+    ledger: &mut Ledger,
+    waiting: &[(ChainId, u64)],
+    decided: &mut Vec<Vec<u8>>,
+    random: &mut StdRng,
+    tally: &mut Tally,
+) {
+    let units = Amount::from_units;
+    let asset = pick(random, &ASSETS);
+    let number = decided.len() as u64;
+    let body = match (random.random_range(0..6), waiting.last()) {
+        (0..3, Some((chain, k))) => DecisionBody::Bounce { chain: *chain, k: *k },
+        (3, _) => {
+            let (_, chain, _) = developer(random.random_range(0..DEVELOPERS));
+            let caps = Caps { payout: units(random.random_range(50..CAP)), hour: units(CAP * 2), day: units(CAP * 3) };
+            DecisionBody::Limits { chain, asset, caps }
+        }
+        (4, _) => DecisionBody::Minimum { asset, minimum: units(MINIMUM + 10), floor: units(FLOOR) },
+        (5, _) if random.random_range(0..4) == 0 => {
+            DecisionBody::Close { process: developer(random.random_range(0..DEVELOPERS)).0 }
+        }
+        _ => DecisionBody::Update { process: developer(random.random_range(0..DEVELOPERS)).0, assets: None },
+    };
+    let unsigned = SignedDecision { number, body, signature: [0; 48] };
+    let signers: Vec<u8> = (1..=THRESHOLD).collect();
+    let Some(signature) = group_signature(&unsigned.digest(&GROUP_ID), &signers) else { return };
+    let signed = SignedDecision { signature: signature.compress(), ..unsigned };
+    let Some(memo) = Operation::decision(&signed).ok().and_then(|operation| operation.encode().ok()) else { return };
+    let copy = !decided.is_empty() && random.random_range(0..5) == 0;
+    let extra = if copy { pick(random, decided) } else { memo.clone() };
+    if !copy {
+        decided.push(memo);
+    }
+    tally.count("decisions");
+    ledger.pay(Payment { asset: FEE_ASSET, amount: MINIMUM, senders: Some(single(1)), extra, inscription: None });
+}
