@@ -1,10 +1,11 @@
-//! What this member tells its peers: only what is a row of its own already.
+//! What this member tells its peers and its operator: only what is a row of its own already.
 
 use std::sync::Arc;
 
 use lockstep_core::{B256, Uuid};
 use tokio::sync::mpsc;
 
+use crate::api;
 use crate::checkpoints::Checkpoints;
 use crate::peer::{AnswerError, AnswerPeers, ChainStatus, InputSignature, Partial, Status};
 use crate::store::{Store, StoreError};
@@ -68,5 +69,34 @@ impl AnswerPeers for Answers {
         let (sequence, history) =
             step.map_or((0, B256::ZERO), |step| (step.checkpoint.sequence, step.checkpoint.history));
         Ok(Status { sequence, history, halted: false, chains })
+    }
+}
+
+/// What the operator is told, from the store.
+#[derive(Clone, Debug)]
+pub struct OwnStatus {
+    member: u32,
+    store: Store,
+}
+
+impl OwnStatus {
+    /// The status of the member with this index, 1..=n.
+    pub const fn new(member: u32, store: Store) -> Self {
+        Self { member, store }
+    }
+}
+
+impl api::ReadStatus for OwnStatus {
+    type Error = StoreError;
+
+    async fn status(&self) -> Result<api::Status, StoreError> {
+        let step = self.store.last_step().await?;
+        Ok(api::Status {
+            member: self.member,
+            sequence: step.map_or(0, |step| step.checkpoint.sequence),
+            history: step.map_or(B256::ZERO, |step| step.checkpoint.history),
+            open_payouts: self.store.open_payout_count().await?,
+            parked: self.store.parked().await?,
+        })
     }
 }

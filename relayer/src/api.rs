@@ -1,6 +1,8 @@
 //! What an operator's own tools ask a member: no secrets, no writes, meant for loopback or a private network.
 
-use axum::extract::State;
+use std::error::Error;
+use std::io;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -10,8 +12,6 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
-
-use crate::store::{Store, StoreError};
 
 /// How far a member has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,41 +28,31 @@ pub struct Status {
     pub parked: Vec<(u64, u64)>,
 }
 
-#[derive(Clone, Debug)]
-struct Api {
-    member: u32,
-    store: Store,
+/// Says how far this member has come.
+pub trait ReadStatus: Clone + Send + Sync + 'static {
+    /// Why it cannot be said now.
+    type Error: Error + Send;
+
+    /// As of now.
+    fn status(&self) -> impl Future<Output = Result<Status, Self::Error>> + Send;
 }
 
 /// Serves `/healthz` and `/status` on `listener` until `stop`.
 ///
 /// # Errors
 /// Whatever stops the listener.
-pub async fn serve(listener: TcpListener, member: u32, store: Store, stop: CancellationToken) -> std::io::Result<()> {
-    let router = Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/status", get(status))
-        .with_state(Api { member, store });
+pub async fn serve(listener: TcpListener, member: impl ReadStatus, stop: CancellationToken) -> io::Result<()> {
+    let status = get(async move || status(&member).await);
+    let router = Router::new().route("/healthz", get(async || "ok\n")).route("/status", status);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-async fn status(State(api): State<Api>) -> Response {
-    match read_status(&api).await {
+async fn status(member: &impl ReadStatus) -> Response {
+    match member.status().await {
         Ok(status) => Json(status).into_response(),
         Err(error) => {
-            error!(error = %error, "status cannot be read");
-            (StatusCode::INTERNAL_SERVER_ERROR, "the store cannot be read\n").into_response()
+            error!(%error, "status cannot be read");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the status cannot be read\n").into_response()
         }
     }
-}
-
-async fn read_status(api: &Api) -> Result<Status, StoreError> {
-    let step = api.store.last_step().await?;
-    Ok(Status {
-        member: api.member,
-        sequence: step.map_or(0, |step| step.checkpoint.sequence),
-        history: step.map_or(B256::ZERO, |step| step.checkpoint.history),
-        open_payouts: api.store.open_payout_count().await?,
-        parked: api.store.parked().await?,
-    })
 }

@@ -20,6 +20,8 @@ pub use inspect::{InspectCommand, VerifySignatureArgs};
 pub use keygen::{KeygenCommand, KeygenGroupArgs, KeygenMemberArgs};
 pub use service::MemberArgs;
 
+pub use crate::exit::Exit;
+
 /// Arguments of the binary.
 #[derive(Debug, Parser)]
 #[command(name = "lockstep", version, about, long_about = None, after_help = AFTER_HELP)]
@@ -94,43 +96,6 @@ pub async fn run(command: Command) -> Result<Exit, Failure> {
     }
 }
 
-/// How the process ends (DESIGN.md section 9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// Done as asked.
-    Done,
-    /// The input is malformed.
-    BadInput,
-    /// The input is well-formed and the answer is no.
-    Negative,
-    /// The configuration is wrong: starting again will not help.
-    Configuration,
-    /// A contradiction: a person must look.
-    Halted,
-    /// Something outside does not answer: starting again may help.
-    TryAgain,
-}
-
-impl Exit {
-    /// The exit code.
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Done => 0,
-            Self::BadInput => 1,
-            Self::Negative => 2,
-            Self::Configuration => 64,
-            Self::Halted => 70,
-            Self::TryAgain => 75,
-        }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        exit.code().into()
-    }
-}
-
 /// Why a command failed.
 #[derive(Debug)]
 pub struct Failure {
@@ -183,11 +148,5 @@ mod tests {
     #[test]
     fn arguments_should_be_consistent() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn exit_codes_should_be_those_of_the_design() {
-        let all = [Exit::Done, Exit::BadInput, Exit::Negative, Exit::Configuration, Exit::Halted, Exit::TryAgain];
-        assert_eq!(all.map(Exit::code), [0, 1, 2, 64, 70, 75]);
     }
 }

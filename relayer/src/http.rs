@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+use reqwest::Response;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
 use thiserror::Error;
+
+pub use reqwest::{Client, Url};
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -14,6 +14,7 @@ pub mod config;
 pub mod devnet;
 pub mod driver;
 pub mod evm;
+pub mod exit;
 pub mod http;
 pub mod keys;
 pub mod ledger;

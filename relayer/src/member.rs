@@ -16,15 +16,15 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::answers::Answers;
+use crate::answers::{Answers, OwnStatus};
 use crate::checkpoints::{CheckpointError, Checkpoints};
-use crate::cli::Exit;
 use crate::config::MemberConfig;
 use crate::driver::{Driver, DriverError, INPUTS_MAX, Input};
 use crate::evm::fees::FeePolicy;
 use crate::evm::submission::{Patience, Turns};
 use crate::evm::submitter::{Submitter, SubmitterConfig};
 use crate::evm::watcher::ChainReader;
+use crate::exit::Exit;
 use crate::ledger::{GroupAddress, KernelNodes, SafeApi, Watcher};
 use crate::offer::{OfferError, Offers};
 use crate::payouts::{Owner, PayoutError, Payouts};
@@ -157,8 +157,8 @@ impl Parts {
         let served = chains.keys().copied().collect();
         let answers = Arc::new(Answers::new(store.clone(), checkpoints.clone(), served, halt));
         tasks.spawn("peer.server", |stop| serve_peers(peer, peer::router(local, answers), stop));
-        let (status, member) = (store.clone(), config.member.into());
-        tasks.spawn("api.server", move |stop| async move { Ok(api::serve(api, member, status, stop).await?) });
+        let status = OwnStatus::new(config.member.into(), store.clone());
+        tasks.spawn("api.server", |stop| async move { Ok(api::serve(api, status, stop).await?) });
         tasks.spawn("halt", |stop| wait_for_contradiction(halted, stop));
         tasks.spawn("driver", |stop| async move { Ok(driver.run(from_watchers, stop).await?) });
 

@@ -22,10 +22,10 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
-use crate::cli::Exit;
 use crate::config::{ChainConfig, ConfigError, MemberConfig};
 use crate::evm::check::{ChainIdentity, CheckError, ExpectedChain, check_chain};
 use crate::evm::provider::{EvmProvider, ProviderError, provider};
+use crate::exit::Exit;
 use crate::keys::{KeyError, MemberKeys, MemberSecrets};
 use crate::ledger::{ClientError, KernelNodes, LedgerError, SafeApi};
 

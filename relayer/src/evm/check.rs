@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::evm::abi::Group;
 use crate::evm::provider::EvmProvider;
+use crate::http::Url;
 use crate::world::chain::Cause;
 
 /// Pairing check of EIP-2537.
@@ -252,7 +253,7 @@ async fn check_precompiles(provider: &EvmProvider, chain_id: u64) -> Result<(), 
 
 /// Scheme, host and port: paths and user names of RPC endpoints often are keys.
 fn shown(url: &str) -> String {
-    reqwest::Url::parse(url).map(|url| url.origin().ascii_serialization()).unwrap_or_else(|_| "(no address)".to_owned())
+    Url::parse(url).map(|url| url.origin().ascii_serialization()).unwrap_or_else(|_| "(no address)".to_owned())
 }
 
 #[cfg(test)]

@@ -7,10 +7,9 @@ use alloy::providers::RootProvider;
 use alloy::rpc::client::RpcClient;
 use alloy::rpc::json_rpc::{RequestPacket, ResponsePacket};
 use alloy::transports::{TransportError, TransportErrorKind, TransportFut};
-use reqwest::{Client, Url};
 use thiserror::Error;
 
-use crate::http::{HttpError, http_client, read_body};
+use crate::http::{Client, HttpError, Url, http_client, read_body};
 
 /// Time for a whole call. Log queries of busy nodes take seconds, not tens of them.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);

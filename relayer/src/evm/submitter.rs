@@ -4,7 +4,7 @@
 //! members may deliver the same at once; the contract passes over what is done, so that costs gas and nothing else.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use alloy::eips::BlockId;
 use alloy::primitives::Address;
@@ -17,6 +17,7 @@ use lockstep_core::{B256, Uuid};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use crate::clock::unix_millis;
 use crate::evm::abi::Group;
 use crate::evm::account::{Account, AccountView};
 use crate::evm::calldata::deliver_calldata;
@@ -150,7 +151,7 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
             let pass = tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
                 // Cut off anywhere: rows are written before anything is sent, so the next start goes on from them.
-                pass = self.step(now_ms()) => pass,
+                pass = self.step(unix_millis()) => pass,
             };
             match pass {
                 Ok(step) => debug!(chain = self.config.chain_id, ?step, "submitter pass"),
@@ -529,11 +530,6 @@ fn culprit(reason: &Group::GroupErrors) -> Option<Uuid> {
         return None;
     };
     Uuid::from_slice(word.0.get(16..)?).ok()
-}
-
-fn now_ms() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn error_chain(error: &dyn std::error::Error) -> String {

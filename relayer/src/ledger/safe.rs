@@ -3,7 +3,7 @@
 //! Every call is one signed request with a fresh id and a deadline. It is either answered, refused by the service with a
 //! code, or failed; nothing is retried here, because only the caller knows what a repetition means.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use reqwest::{Client, Method, StatusCode, Url};
 use serde::Serialize;
@@ -18,6 +18,7 @@ use super::wire::{
     DepositRow, Envelope, GhostKeyRow, KeysBody, MultisigRow, OutputRow, OutputState, PAGE_ROWS_MAX, RawRequest,
     SignBody, TransactionRow, UserRow,
 };
+use crate::clock::unix_seconds;
 use crate::http::{HttpError, http_client, read_body};
 
 /// A call that takes longer is given up; the real service answers within a second.
@@ -219,7 +220,7 @@ impl SafeApi {
         // The path is appended as text: it is signed exactly as it is sent.
         let url = format!("{}{uri}", self.base.as_str().trim_end_matches('/'));
         let signed = Signed { method: method.as_str(), uri, body: &body };
-        let token = token(&self.keystore, signed, request_id, now_s());
+        let token = token(&self.keystore, signed, request_id, unix_seconds());
         let request = self
             .http
             .request(method.clone(), url)
@@ -253,11 +254,6 @@ fn decode_reply<T: DeserializeOwned>(
         Ok(Envelope::Error(error)) => Err(LedgerError::refused(call, &error)),
         Err(error) => Err(LedgerError::malformed(call, error)),
     }
-}
-
-/// Seconds since 1970 by this machine's clock; only the tokens' lifetime hangs on it.
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// An HTTP address without query, from configuration.

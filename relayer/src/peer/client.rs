@@ -1,7 +1,7 @@
 //! The asking end.
 
-use axum::http::StatusCode;
 use lockstep_core::{B256, Uuid};
+use reqwest::{Client, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -19,7 +19,7 @@ use super::{BODY_MAX, InputSignature, Local, Partial, PeerConfig, Status, WINDOW
 #[derive(Clone, Debug)]
 pub struct PeerClient {
     local: Local,
-    http: reqwest::Client,
+    http: Client,
 }
 
 impl PeerClient {

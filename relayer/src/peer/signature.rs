@@ -18,10 +18,10 @@
 //! The profile leaves no choice: components, parameters and their order are fixed, everything has a fixed or bounded
 //! length, and a message in any other form is refused before anything is computed.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 

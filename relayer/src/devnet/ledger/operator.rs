@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use lockstep_core::{Amount, Uuid};
-use reqwest::Client;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
 
-use crate::http::{HttpError, http_client, read_body};
+use crate::http::{Client, HttpError, http_client, read_body};
 use crate::ledger::wire::{Envelope, Hex32, HexBytes};
 use crate::ledger::{Keystore, Seed};
 

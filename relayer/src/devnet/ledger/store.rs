@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,6 +14,7 @@ use super::LedgerError;
 use super::assets;
 use super::refusal::CallError;
 use super::secrets::Secrets;
+use crate::clock::since_1970;
 
 /// How long a call waits for the calls before it.
 const QUEUE_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -114,8 +115,7 @@ impl Clock {
 
     /// Now; never the same twice.
     pub(crate) fn now(&self) -> u64 {
-        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let system = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        let system = u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX);
         let next = |last: u64| system.max(last.saturating_add(1));
         let last = self.last.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(next(last)));
         next(last.unwrap_or_else(|last| last))
