@@ -5,6 +5,7 @@ mod devnet;
 mod group;
 mod inspect;
 mod keygen;
+mod pay;
 mod service;
 
 use std::ffi::OsString;
@@ -14,10 +15,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
-pub use devnet::DemoArgs;
+pub use devnet::{DemoArgs, DevnetArgs};
 pub use group::GroupCommand;
 pub use inspect::{InspectCommand, VerifySignatureArgs};
 pub use keygen::{KeygenCommand, KeygenGroupArgs, KeygenMemberArgs};
+pub use pay::{BalanceArgs, PayArgs, UserArgs};
 pub use service::MemberArgs;
 
 pub use crate::exit::Exit;
@@ -43,6 +45,12 @@ pub enum Command {
     Keygen(KeygenCommand),
     /// Run one member until SIGTERM or SIGINT
     Run(MemberArgs),
+    /// Run everything on this machine until interrupted: a chain, a ledger, four members, two example contracts
+    Devnet(DevnetArgs),
+    /// Pay a group on the ledger, with a memo for one of its processes
+    Pay(PayArgs),
+    /// What a ledger user holds of an asset
+    Balance(BalanceArgs),
     /// Run the whole loop on this machine and check every balance: a chain, a ledger, four members, payments both ways
     Demo(DemoArgs),
     /// Check all that `run` needs, without starting anything
@@ -88,6 +96,9 @@ pub async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Keygen(command) => keygen::run(command),
         Command::Run(args) => service::run(&args).await,
+        Command::Devnet(args) => devnet::devnet(&args).await,
+        Command::Pay(args) => pay::pay(&args).await,
+        Command::Balance(args) => pay::balance(&args).await,
         Command::Demo(args) => devnet::demo(&args).await,
         Command::Check(args) => service::check(&args).await,
         Command::Group(command) => group::run(command),

@@ -2,7 +2,9 @@
 
 pub mod anvil;
 pub mod demo;
+pub mod examples;
 pub mod ledger;
 pub mod network;
 pub mod process;
+pub mod stay;
 pub mod users;

@@ -6,8 +6,16 @@ use anyhow::Context;
 use clap::Args;
 
 use super::{Exit, Failure};
-use crate::devnet::demo;
+use crate::devnet::{demo, stay};
 use crate::telemetry::{self, LogConfig};
+
+/// Where the development network lives.
+#[derive(Debug, Args)]
+pub struct DevnetArgs {
+    /// A folder for logs, databases and users' keys; it is emptied first and kept afterwards
+    #[arg(long, value_name = "DIR", default_value = ".devnet")]
+    pub folder: PathBuf,
+}
 
 /// Where the demo works.
 #[derive(Debug, Args)]
@@ -25,7 +33,14 @@ pub(super) async fn demo(args: &DemoArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Removes what an earlier demo left, and nothing else: the folder must be absent, empty or a demo's.
+pub(super) async fn devnet(args: &DevnetArgs) -> Result<Exit, Failure> {
+    telemetry::init(&LogConfig { filter: "warn".into(), ..LogConfig::default() }).map_err(Failure::configuration)?;
+    empty(&args.folder).map_err(Failure::bad_input)?;
+    Box::pin(stay::run(&args.folder)).await.map_err(|error| Failure::new(Exit::TryAgain, error))?;
+    Ok(Exit::Done)
+}
+
+/// Removes what an earlier network left, and nothing else: the folder must be absent, empty or a network's.
 fn empty(folder: &std::path::Path) -> anyhow::Result<()> {
     if !folder.exists() {
         return Ok(());
@@ -34,7 +49,7 @@ fn empty(folder: &std::path::Path) -> anyhow::Result<()> {
         std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?.next().is_none();
     anyhow::ensure!(
         is_empty || folder.join("ledger.db").exists(),
-        "{} holds something else than a demo: choose another --folder",
+        "{} holds something else than a development network: choose another --folder",
         folder.display()
     );
     std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))

@@ -2,29 +2,23 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use alloy::primitives::{Address, U256};
 use anyhow::{Context, Result, ensure};
 use lockstep_core::mixin::ids::members_hash;
-use lockstep_core::operation::{Operation, Policy, Registration};
+use lockstep_core::operation::Operation;
 use lockstep_core::{Account, Amount, AssetId, B256, Mix, Uuid};
 
+use super::examples::{Examples, LOOK, PATIENCE};
 use super::network::{BTC, CHAIN, Network, NetworkConfig, Ports};
 use crate::api::Status;
 use crate::evm::abi::{Group, Vault};
 use crate::evm::calldata::process_word;
-use crate::keys::XIN;
-use crate::ledger::pay::{Paid, Payment, balance, pay};
+use crate::ledger::pay::{Paid, balance};
 use crate::ledger::wire::{OutputState, PAGE_ROWS_MAX};
 use crate::ledger::{OutputQuery, SafeApi};
 
-/// How long any single step may take on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at what is awaited.
-const LOOK: Duration = Duration::from_millis(50);
-/// Gas limit of a call of the example contracts.
-const CALL_GAS: u32 = 300_000;
 /// The member that dies half-way.
 const VICTIM: usize = 3;
 
@@ -56,7 +50,6 @@ struct Demo<'a> {
     alice: SafeApi,
     bob: SafeApi,
     btc: AssetId,
-    xin: AssetId,
     group: Address,
 }
 
@@ -72,7 +65,6 @@ impl<'a> Demo<'a> {
             alice: network.as_user("alice")?,
             bob: network.as_user("bob")?,
             btc: AssetId::from_uuid(BTC),
-            xin: AssetId::from_uuid(XIN),
             group: network.group.contract(CHAIN).context("no group contract")?,
             network,
         })
@@ -82,7 +74,7 @@ impl<'a> Demo<'a> {
         let alice_before = balance(&self.alice, self.btc).await?;
         let bob_before = balance(&self.bob, self.btc).await?;
         let vault_user = self.network.user("vault")?;
-        let (vault, reverter) = self.network.deploy_examples(vault_user, self.network.user("reverter")?).await?;
+        let Examples { vault, reverter } = self.network.deploy_examples().await?;
         self.register("Vault", "vault", vault).await?;
         self.register("Reverter", "reverter", reverter).await?;
 
@@ -127,40 +119,23 @@ impl<'a> Demo<'a> {
         print(self.begun, line);
     }
 
-    /// Registers a contract by a payment of the user who owns its process.
     async fn register(&self, contract: &str, owner: &str, address: Address) -> Result<()> {
         let process = self.network.user(owner)?;
         self.say(&format!("{contract} deployed at {address}, bound to process {process}"));
-        let registration =
-            Registration { chain: CHAIN, address, private: false, policy: Policy::Refund, gas: CALL_GAS, assets: None };
-        let memo = Operation::register(process, &registration)?.encode()?;
-        let fee = self.network.group.fee().amount;
-        let paid = self.pay(&self.network.as_user(owner)?, self.xin, fee, memo).await?;
-        let info = async |demo: &Self| {
-            let group = Group::new(demo.group, &demo.network.chain);
-            anyhow::Ok(group.processInfo(process_word(process)).call().await?.target)
-        };
-        self.until("the registration to come alive", info, address).await?;
+        let paid = self.network.register(owner, address).await?;
         self.say(&format!("  process {process} registered by ledger transaction {}", paid.transaction));
         Ok(())
     }
 
     async fn call(&self, user: &SafeApi, process: Uuid, amount: Amount, payload: Vec<u8>) -> Result<Paid> {
-        self.pay(user, self.btc, amount, Operation::call(process, payload).encode()?).await
-    }
-
-    /// Pays the group.
-    async fn pay(&self, user: &SafeApi, asset: AssetId, amount: Amount, extra: Vec<u8>) -> Result<Paid> {
-        let receivers = self.network.group.mix();
-        let payment = Payment { receivers, asset, amount, extra, trace: Uuid::new_v4() };
-        Ok(pay(user, &payment, PATIENCE).await?)
+        self.network.pay(user, self.btc, amount, Operation::call(process, payload).encode()?).await
     }
 
     /// Bob pays, and gets back exactly what he paid.
     async fn refunded(&self, what: &str, amount: Amount, extra: Vec<u8>) -> Result<()> {
         self.say(what);
         let before = balance(&self.bob, self.btc).await?;
-        let paid = self.pay(&self.bob, self.btc, amount, extra).await?;
+        let paid = self.network.pay(&self.bob, self.btc, amount, extra).await?;
         let now = async |demo: &Self| anyhow::Ok(balance(&demo.bob, demo.btc).await?);
         self.until("the refund to reach bob", now, before).await?;
         self.say(&format!("  transaction {} refunded in full", paid.transaction));

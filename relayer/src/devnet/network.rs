@@ -11,7 +11,7 @@ use alloy::providers::Provider;
 use anyhow::{Context, Result, bail, ensure};
 use lockstep_core::group::{AssetFile, Group, GroupFile};
 use lockstep_core::trace::ChainId;
-use lockstep_core::{Amount, B256, Uuid};
+use lockstep_core::{Amount, Uuid};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -88,13 +88,6 @@ pub struct Network {
 struct Deployed {
     contract: Address,
     block: u64,
-}
-
-/// What the script of the examples writes.
-#[derive(Debug, Deserialize)]
-struct Examples {
-    vault: Address,
-    reverter: Address,
 }
 
 impl Network {
@@ -178,25 +171,6 @@ impl Network {
     /// Where the chain's RPC is.
     pub fn chain_url(&self) -> String {
         self.anvil.url()
-    }
-
-    /// Deploys the example contracts for two processes; they bind themselves. Gives the vault and the reverter.
-    ///
-    /// # Errors
-    /// With forge's own words.
-    pub async fn deploy_examples(&self, vault: Uuid, reverter: Uuid) -> Result<(Address, Address)> {
-        let contract = self.group.contract(CHAIN).context("no group contract")?;
-        let out = self.folder.join("examples.json");
-        let process = |process: Uuid| B256::left_padding_from(process.as_bytes()).to_string();
-        let variables = [
-            ("LOCKSTEP_GROUP_CONTRACT", contract.to_string()),
-            ("LOCKSTEP_VAULT_PROCESS", process(vault)),
-            ("LOCKSTEP_REVERTER_PROCESS", process(reverter)),
-            ("LOCKSTEP_DEPLOY_OUT", out.display().to_string()),
-        ];
-        let script = "script/DeployExamples.s.sol:DeployExamples";
-        let Examples { vault, reverter } = run_script(script, &variables, &self.chain_url(), &out).await?;
-        Ok((vault, reverter))
     }
 
     /// Ends members, ledger and chain, in this order.
@@ -347,7 +321,8 @@ async fn deploy_group(folder: &Path, group: &Path, file: &mut GroupFile, url: &s
     Ok(())
 }
 
-async fn run_script<T: DeserializeOwned>(
+/// Runs a script of contracts/ and reads the JSON that it writes to `out`.
+pub(super) async fn run_script<T: DeserializeOwned>(
     script: &str,
     variables: &[(&str, String)],
     url: &str,

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -80,7 +80,7 @@ impl MemberProcess {
     pub async fn ready(&mut self, patience: Duration) -> Result<()> {
         let begun = Instant::now();
         while self.status().await.is_err() {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.ended()? {
                 bail!("member {} ended with {status}: {}", self.index, self.log_tail());
             }
             ensure!(begun.elapsed() < patience, "member {} does not answer: {}", self.index, self.log_tail());
@@ -116,12 +116,12 @@ impl MemberProcess {
         self.ready(patience).await
     }
 
-    /// Waits until it ends by itself.
+    /// How it ended, if it did.
     ///
     /// # Errors
     /// When the system does not say.
-    pub async fn ended(&mut self) -> Result<std::process::ExitStatus> {
-        self.child.wait().await.context("cannot wait for a member")
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait().context("cannot look at a member")
     }
 
     /// Asks it to stop (SIGTERM) and waits for it.
