@@ -33,20 +33,33 @@ contract DeliverCallsTest is GroupTest {
         vm.assertEq(bytes32(bytes4(reason)), bytes32(IGroup.InsufficientGas.selector));
     }
 
-    /// @dev Whatever gas a deliverer chooses, a process that needs nearly all of its limit is never recorded as failed.
-    function testFuzz_NeverStarvesACall(uint256 gasGiven) public {
-        Hungry hungry = new Hungry(group);
+    /// @dev From the least gas that a delivery succeeds with upwards, a process that needs its whole limit always gets it:
+    /// a deliverer cannot choose an amount of gas with which it fails.
+    function testFuzz_NeverStarvesACall(uint32 gasLimit) public {
+        gasLimit = uint32(bound(gasLimit, 50_000, 8_000_000));
+        Hungry hungry = new Hungry(group, gasLimit);
         uint256 hungryBox = members.open(hungry.PROCESS());
-        members.register(hungryBox, address(hungry), 0, 300_000);
+        members.register(hungryBox, address(hungry), 0, gasLimit);
         members.post(hungryBox, MessageKind.CALL, ALICE, XIN, 5, "");
         Signed memory signed = members.sign();
+        deliver(signed, new Batch[](0));
         Batch[] memory batches = list(members.batch(signed, hungryBox, 0));
         bytes memory call = abi.encodeCall(group.deliver, (signed.checkpoint, signed.signature, batches));
-        gasGiven = bound(gasGiven, 500_000, 720_000);
-        (bool success,) = address(group).call{gas: gasGiven}(call);
-        if (!success) return;
-        vm.assertTrue(hungry.fed());
-        vm.assertEq(group.outboundNonce(), 0);
+
+        uint256 start = vm.snapshotState();
+        (uint256 low, uint256 high) = (gasLimit, 2 * uint256(gasLimit) + 500_000);
+        while (high - low > 1) {
+            uint256 middle = (low + high) / 2;
+            if (succeeds(call, middle, start)) high = middle;
+            else low = middle;
+        }
+        for (uint256 more; more < 2000; more += 100) {
+            (bool success,) = address(group).call{gas: high + more}(call);
+            vm.assertTrue(success);
+            vm.assertTrue(hungry.fed());
+            vm.assertEq(group.outboundNonce(), 0);
+            vm.revertToState(start);
+        }
     }
 
     /* FAILURES */
@@ -203,6 +216,11 @@ contract DeliverCallsTest is GroupTest {
 
     /* HELPERS */
 
+    function succeeds(bytes memory call, uint256 gasGiven, uint256 start) private returns (bool success) {
+        (success,) = address(group).call{gas: gasGiven}(call);
+        vm.revertToState(start);
+    }
+
     function refunds(MockProcess.Mode mode) private {
         post(box, BOB, 100, "");
         deliver(box, 1);
@@ -242,18 +260,21 @@ contract DeliverCallsTest is GroupTest {
     }
 }
 
-/// @notice A healthy process that needs nearly all of its gas limit.
+/// @notice A healthy process that needs all of its gas limit, but for what getting here costs.
 contract Hungry {
     bytes32 public constant PROCESS = bytes32(uint256(0x40060));
+    uint256 public immutable LIMIT;
     bool public fed;
 
-    constructor(IGroup group) {
+    error Starved();
+
+    constructor(IGroup group, uint256 limit) {
+        LIMIT = limit;
         group.bind(PROCESS);
     }
 
     fallback() external {
+        require(gasleft() + 300 > LIMIT, Starved());
         fed = true;
-        uint256 least = 1000;
-        while (gasleft() > least) {}
     }
 }

@@ -18,7 +18,8 @@ import {Batch, Checkpoint, ProcessInfo, Status} from "../types/Messages.sol";
 /// A process hurts itself only: it is called with bounded gas, nothing that it returns is copied, its failure is
 /// recorded and its custody is a book of its own. A sender hurts a process only by what the process accepts as payload.
 /// Whoever registers an address that has not bound to them loses the registration: the mailbox is rejected for ever and
-/// payments to it go back. A developer therefore calls `bind` first and pays for the registration after that.
+/// payments to it go back. A developer therefore calls `bind` first and pays for the registration after that. A target that
+/// loses its code later (a delegated account) takes calls without effect and keeps what they bring.
 ///
 /// ASSUMPTIONS
 /// Safety: fewer than a threshold of members lie; BLS12-381, keccak256 and SHA-256 hold; the chain's EIP-2537
@@ -61,12 +62,14 @@ interface IGroup {
     event Bound(bytes32 indexed process, address indexed target);
 
     /// @notice A registration came alive.
+    /// @param gasLimit Gas of each call: what was asked for, cut to 8,000,000 so that a delivery fits a transaction.
     event Registered(bytes32 indexed process, address indexed target, uint32 gasLimit, uint8 flags);
 
     /// @notice A registration came to nothing; each payment to this mailbox goes back to its sender.
     event Rejected(bytes32 indexed process, address indexed target);
 
     /// @notice A process's gas limit or flags changed.
+    /// @param gasLimit Cut like that of a registration.
     event Updated(bytes32 indexed process, uint32 gasLimit, uint8 flags);
 
     /// @notice A process takes no more calls. It may still pay out what it holds.

@@ -27,6 +27,8 @@ interface Vm {
     /* State */
     function getCode(string calldata artifact) external view returns (bytes memory code);
     function etch(address target, bytes calldata code) external;
+    function snapshotState() external returns (uint256 id);
+    function revertToState(uint256 id) external returns (bool success);
     function chainId(uint256 id) external;
     function load(address target, bytes32 slot) external view returns (bytes32 value);
     function snapshotGasLastCall(string calldata name) external returns (uint256 gas);
