@@ -1,3 +1,4 @@
-//! What the tests of Lockstep share: the simulator.
+//! What the tests of Lockstep share: the gas benchmark and the simulator.
 
+pub mod gas;
 pub mod sim;

@@ -6,6 +6,8 @@ mod dependency_rules;
 mod evm;
 #[cfg(test)]
 mod figures;
+#[cfg(test)]
+mod gas;
 mod interleaving;
 #[cfg(test)]
 mod ledger_pay;

@@ -1,0 +1,173 @@
+//! What is measured.
+
+use alloy::primitives::{Address, U256, address};
+use alloy::rpc::types::TransactionReceipt;
+use alloy::sol_types::{SolCall as _, SolEvent as _};
+use anyhow::{Context as _, Result, ensure};
+use lockstep::evm::abi::Group;
+use lockstep::evm::calldata::deliver_calldata;
+use lockstep::world::chain::Delivery;
+use lockstep_core::bls::Dealing;
+use lockstep_core::{B256, Uuid};
+
+use super::chain::Chain;
+use super::members::{Members, PROCESSES, Payment, asset, key_of, sender, value_of};
+use super::rows::{MEMBERS, PAYMENT, Row, SECOND};
+
+/// The sizes of batches.
+const COUNTS: [u32; 3] = [1, 10, 100];
+/// Mailboxes of the main case: with the state leaf 1,025 leaves, 11 levels.
+const MAILBOXES: u32 = 1_024;
+/// Leaves of the cases that show what a level costs: 1, 10 and 16 levels.
+const LEAVES: [(u32, &str); 3] =
+    [(2, "payment, 2 leaves"), (1_024, "payment, 1,024 leaves"), (65_536, "payment, 65,536 leaves")];
+/// Who delivers: an account that anvil funds and holds the key of.
+const DELIVERER: Address = address!("70997970C51812dc3A010C7d01b50e0d17dc79C8");
+/// One secret, dealt to the smallest group that outvotes a liar and to the largest.
+const SEED: [u8; 32] = [7; 32];
+const SMALL: (u8, u8) = (3, 4);
+const LARGE: (u8, u8) = (43, 64);
+
+/// Measures all cases on a chain of its own.
+///
+/// # Errors
+/// Where anvil is missing, or a transaction does not do exactly what its case is about.
+pub async fn measure() -> Result<Vec<Row>> {
+    let deal = |(threshold, members)| Dealing::from_seed(&SEED, threshold, members);
+    let (small, large) = (deal(SMALL)?, deal(LARGE)?);
+    let mut bench = Bench { chain: Chain::start(small.group.key()).await?, rows: Vec::new() };
+    for (case, payment) in [(PAYMENT, Payment::Some), ("no asset", Payment::None)] {
+        for count in COUNTS {
+            let gas = bench.first(&small, MAILBOXES, count, payment).await?;
+            bench.add(case, count, gas);
+        }
+    }
+    bench.second(&small).await?;
+    for (case, dealing) in MEMBERS.into_iter().zip([&small, &large]) {
+        let gas = bench.first(dealing, MAILBOXES, 1, Payment::Some).await?;
+        bench.add(case, 1, gas);
+    }
+    for (leaves, case) in LEAVES {
+        let gas = bench.first(&small, leaves.saturating_sub(1), 1, Payment::Some).await?;
+        bench.add(case, 1, gas);
+    }
+    for count in COUNTS {
+        bench.lost_race(&small, count).await?;
+    }
+    bench.send(&small).await?;
+    bench.chain.stop().await?;
+    Ok(bench.rows)
+}
+
+/// Events of a delivery.
+const ACCEPTED: B256 = Group::Accepted::SIGNATURE_HASH;
+const DELIVERED: B256 = Group::Delivered::SIGNATURE_HASH;
+
+struct Bench {
+    chain: Chain,
+    rows: Vec<Row>,
+}
+
+impl Bench {
+    fn add(&mut self, case: &str, n: u32, gas: u64) {
+        self.rows.push(Row::new(case, n, gas));
+    }
+
+    /// A delivery of `count` messages to one process under a checkpoint that is new.
+    async fn first(&mut self, dealing: &Dealing, mailboxes: u32, count: u32, payment: Payment) -> Result<u64> {
+        let mut members = self.begin(dealing, mailboxes).await?;
+        let [process, _] = PROCESSES;
+        post(&mut members, process, count, payment)?;
+        let delivery = members.delivery(&[process])?;
+        let receipt = self.deliver(&delivery, &[ACCEPTED, DELIVERED]).await?;
+        self.check(&members, count).await?;
+        Ok(receipt.gas_used)
+    }
+
+    /// Two mailboxes under one checkpoint, a transaction each: the second finds the checkpoint there.
+    async fn second(&mut self, dealing: &Dealing) -> Result<()> {
+        let mut members = self.begin(dealing, MAILBOXES).await?;
+        let [process, other] = PROCESSES;
+        post(&mut members, process, 1, Payment::Some)?;
+        post(&mut members, other, 1, Payment::Some)?;
+        let checkpoint = members.sign()?;
+        let first = Delivery { checkpoint: checkpoint.clone(), batches: vec![members.take(other)?] };
+        self.deliver(&first, &[ACCEPTED, DELIVERED]).await?;
+        let second = Delivery { checkpoint, batches: vec![members.take(process)?] };
+        let receipt = self.deliver(&second, &[DELIVERED]).await?;
+        self.check(&members, 1).await?;
+        self.add(SECOND, 1, receipt.gas_used);
+        Ok(())
+    }
+
+    /// The same delivery once more: what the member pays who comes second.
+    async fn lost_race(&mut self, dealing: &Dealing, count: u32) -> Result<()> {
+        let mut members = self.begin(dealing, MAILBOXES).await?;
+        let [process, _] = PROCESSES;
+        post(&mut members, process, count, Payment::Some)?;
+        let delivery = members.delivery(&[process])?;
+        self.deliver(&delivery, &[ACCEPTED, DELIVERED]).await?;
+        let receipt = self.deliver(&delivery, &[]).await?;
+        self.add("lost race", count, receipt.gas_used);
+        Ok(())
+    }
+
+    /// A payout to a 32-byte account without a memo, as a transaction that the process's contract itself sends.
+    async fn send(&mut self, dealing: &Dealing) -> Result<()> {
+        self.begin(dealing, MAILBOXES).await?;
+        let contract = *self.chain.receivers.first().context("a receiver")?;
+        self.chain.impersonate(contract).await?;
+        let call = Group::sendCall {
+            asset: B256::from(asset().0),
+            amount: U256::from(12_345_678),
+            recipient: sender().0.into(),
+            memo: Vec::new().into(),
+        };
+        let receipt = self.chain.call_group(contract, call.abi_encode()).await?;
+        expect_events(&receipt, &[Group::Outbound::SIGNATURE_HASH])?;
+        self.add("send", 1, receipt.gas_used);
+        Ok(())
+    }
+
+    /// A chain on which the processes are registered and have had a payment each, so that every slot is in use.
+    async fn begin<'a>(&mut self, dealing: &'a Dealing, mailboxes: u32) -> Result<Members<'a>> {
+        self.chain.rewind().await?;
+        let mut members = Members::new(dealing, self.chain.group, mailboxes)?;
+        let processes: Vec<_> = members.processes().collect();
+        for (process, receiver) in processes.iter().zip(&self.chain.receivers) {
+            members.register(*process, *receiver)?;
+            members.call(*process, 0, Payment::Some)?;
+        }
+        let delivery = members.delivery(&processes)?;
+        let registered = Group::Registered::SIGNATURE_HASH;
+        let events: Vec<_> = processes.iter().flat_map(|_| [registered, DELIVERED]).collect();
+        self.deliver(&delivery, &[&[ACCEPTED], events.as_slice()].concat()).await?;
+        Ok(members)
+    }
+
+    async fn deliver(&self, delivery: &Delivery, events: &[B256]) -> Result<TransactionReceipt> {
+        let receipt = self.chain.call_group(DELIVERER, deliver_calldata(delivery)?).await?;
+        expect_events(&receipt, events)?;
+        Ok(receipt)
+    }
+
+    /// The last call to the first process, the measured one, has written, and the contract is where the members are.
+    async fn check(&self, members: &Members<'_>, last: u32) -> Result<()> {
+        let [process, _] = PROCESSES;
+        let receiver = *self.chain.receivers.first().context("a receiver")?;
+        ensure!(self.chain.value_of(receiver, key_of(last)).await? == value_of(last), "the last call did not write");
+        ensure!(Some(self.chain.head(process).await?) == members.head(process), "the contract has another head");
+        Ok(())
+    }
+}
+
+fn post(members: &mut Members<'_>, process: Uuid, count: u32, payment: Payment) -> Result<()> {
+    (1..=count).try_for_each(|number| members.call(process, number, payment))
+}
+
+/// A figure counts only for a transaction that did this and nothing else: a failed call would show here.
+fn expect_events(receipt: &TransactionReceipt, events: &[B256]) -> Result<()> {
+    let found: Vec<_> = receipt.inner.logs().iter().filter_map(|log| log.topic0().copied()).collect();
+    ensure!(found == events, "events {found:?} instead of {events:?}");
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! Figures, the bars they must stay under, and the snapshot they must agree with.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A payment with custody among 1,024 mailboxes: the case that the bars are for.
+pub(super) const PAYMENT: &str = "payment";
+/// Another mailbox under the checkpoint that a transaction before has brought.
+pub(super) const SECOND: &str = "payment, second under the checkpoint";
+/// Members of the two groups with one key.
+pub(super) const MEMBERS: [&str; 2] = ["payment, 4 members", "payment, 64 members"];
+/// How far a figure may be from the snapshot, in percent (DESIGN.md section 9).
+const TOLERANCE_PERCENT: u64 = 2;
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// What was measured.
+    pub case: String,
+    /// Messages in the transaction.
+    pub n: u32,
+    /// Gas of the whole transaction for each of them, rounded up.
+    pub gas_per_message: u64,
+}
+
+impl Row {
+    pub(super) fn new(case: impl Into<String>, n: u32, gas: u64) -> Self {
+        Self { case: case.into(), n, gas_per_message: gas.div_ceil(u64::from(n.max(1))) }
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`, N = {}", self.case, self.n)
+    }
+}
+
+/// Most gas a message that a case may take (DESIGN.md section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bar {
+    /// The case.
+    pub case: &'static str,
+    /// Messages in the transaction.
+    pub n: u32,
+    /// Most gas a message.
+    pub gas: u64,
+}
+
+/// All bars.
+const BARS: [Bar; 4] = [
+    Bar { case: PAYMENT, n: 1, gas: 195_000 },
+    Bar { case: PAYMENT, n: 10, gas: 29_000 },
+    Bar { case: PAYMENT, n: 100, gas: 12_000 },
+    Bar { case: SECOND, n: 1, gas: 75_000 },
+];
+
+/// The bar of a row, if it has one.
+pub(super) fn bar(row: &Row) -> Option<u64> {
+    BARS.iter().find(|bar| (bar.case, bar.n) == (row.case.as_str(), row.n)).map(|bar| bar.gas)
+}
+
+/// What is over its bar or was not measured, and whether the group's size shows; empty when all is well.
+pub fn missed_bars(rows: &[Row]) -> Vec<String> {
+    let mut missed = Vec::new();
+    for Bar { case, n, gas } in BARS {
+        match find(rows, case, n) {
+            None => missed.push(format!("`{case}`, N = {n}: not measured")),
+            Some(row) if row.gas_per_message > gas => {
+                missed.push(format!("{row}: {} gas a message, the bar is {gas}", row.gas_per_message));
+            }
+            Some(_) => {}
+        }
+    }
+    let [few, many] = MEMBERS.map(|case| find(rows, case, 1).map(|row| row.gas_per_message));
+    if few.is_none() || few != many {
+        missed.push(format!("4 and 64 members must cost the same gas, not {few:?} and {many:?}"));
+    }
+    missed
+}
+
+/// Where `measured` and `snapshot` differ by more than 2 %, or one has a row that the other lacks; names the rows.
+pub fn differences(measured: &[Row], snapshot: &[Row]) -> Vec<String> {
+    let mut found = Vec::new();
+    for row in measured {
+        match find(snapshot, &row.case, row.n) {
+            None => found.push(format!("{row}: not in the snapshot")),
+            Some(kept) if is_off(row.gas_per_message, kept.gas_per_message) => found.push(format!(
+                "{row}: {} gas a message, the snapshot has {}",
+                row.gas_per_message, kept.gas_per_message
+            )),
+            Some(_) => {}
+        }
+    }
+    let gone = snapshot.iter().filter(|row| find(measured, &row.case, row.n).is_none());
+    found.extend(gone.map(|row| format!("{row}: in the snapshot, not measured")));
+    found
+}
+
+fn find<'a>(rows: &'a [Row], case: &str, n: u32) -> Option<&'a Row> {
+    rows.iter().find(|row| row.case == case && row.n == n)
+}
+
+const fn is_off(measured: u64, kept: u64) -> bool {
+    measured.abs_diff(kept).saturating_mul(100) > kept.saturating_mul(TOLERANCE_PERCENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<Row> {
+        let barred = BARS.iter().map(|bar| Row::new(bar.case, bar.n, bar.gas.saturating_mul(bar.n.into())));
+        barred.chain(MEMBERS.map(|case| Row::new(case, 1, 100_000))).collect()
+    }
+
+    #[test]
+    fn a_figure_over_its_bar_should_be_named() {
+        assert_eq!(missed_bars(&rows()), Vec::<String>::new());
+        let mut over = rows();
+        over[1].gas_per_message += 1;
+        assert_eq!(missed_bars(&over), ["`payment`, N = 10: 29001 gas a message, the bar is 29000"]);
+        over.remove(1);
+        assert_eq!(missed_bars(&over), ["`payment`, N = 10: not measured"]);
+        let mut unequal = rows();
+        unequal[5].gas_per_message += 1;
+        assert!(missed_bars(&unequal)[0].starts_with("4 and 64 members"));
+    }
+
+    #[test]
+    fn what_is_off_by_more_than_two_percent_should_be_named() {
+        let kept = rows();
+        for (gas, off) in [(97_999, true), (98_000, false), (102_000, false), (102_001, true)] {
+            let mut measured = rows();
+            measured[4].gas_per_message = gas;
+            let found = differences(&measured, &kept);
+            assert_eq!(!found.is_empty(), off, "{gas}");
+            assert!(found.iter().all(|line| line.starts_with("`payment, 4 members`, N = 1: ")), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn rows_that_only_one_side_has_should_be_named() {
+        let (all, fewer) = (rows(), &rows()[1..]);
+        assert_eq!(differences(fewer, &all), ["`payment`, N = 1: in the snapshot, not measured"]);
+        assert_eq!(differences(&all, fewer), ["`payment`, N = 1: not in the snapshot"]);
+    }
+
+    #[test]
+    fn shares_of_a_transaction_should_be_rounded_up() {
+        assert_eq!(Row::new("a", 10, 101).gas_per_message, 11);
+    }
+}
