@@ -5,6 +5,8 @@ mod dependency_rules;
 #[cfg(test)]
 mod evm;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod figures;
 #[cfg(test)]
 mod gas;
