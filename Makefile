@@ -42,7 +42,7 @@ endif
 
 .PHONY: test-contracts
 test-contracts: $(TOOLS) ## forge: unit, fuzz, invariant
-	$(FORGE) test
+	cd contracts && FORGE_SNAPSHOT_CHECK=true forge test
 
 .PHONY: abi
 abi: $(TOOLS) ## export ABI and bytecode to contracts/abi
@@ -72,7 +72,7 @@ lint: $(TOOLS) ## formatting, clippy, docs, forge fmt and lint, the dependency r
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	$(FORGE) fmt --check
-	$(FORGE) lint --deny warnings
+	cd contracts && FOUNDRY_PROFILE=lint forge lint --deny warnings
 	cargo test --locked -p lockstep-tests --test it dependency_rules
 
 .PHONY: fmt

@@ -23,6 +23,8 @@ mod startup;
 #[cfg(test)]
 mod vectors_bls;
 #[cfg(test)]
+mod vectors_contracts;
+#[cfg(test)]
 mod vectors_kernel;
 #[cfg(test)]
 mod vectors_lockstep;
