@@ -3,7 +3,7 @@
 
 use lockstep_core::account::Account;
 use lockstep_core::checkpoint::Checkpoint;
-use lockstep_core::frontier::{state_leaf, verify_proof};
+use lockstep_core::frontier::{Frontier, state_leaf, verify_proof};
 use lockstep_core::mailbox::{Mailbox, MailboxPlace};
 use lockstep_core::message::{Message, MessageKind, chain_head, pack, unpack};
 use lockstep_core::operation::contract_refund_memo;
@@ -25,7 +25,7 @@ struct Frozen {
     mailbox_leaf: B256,
     state_digest: B256,
     state_leaf: B256,
-    leaves: u32,
+    leaves: Vec<B256>,
     index: u32,
     proof: Vec<B256>,
     root: B256,
@@ -91,7 +91,9 @@ fn the_core_should_make_the_bytes_that_the_contract_checks() {
     let place = MailboxPlace { chain: frozen.chain, contract: frozen.contract, instance: frozen.instance, process };
     assert_eq!(place.leaf(&mailbox), frozen.mailbox_leaf);
     assert_eq!(state_leaf(&frozen.state_digest), frozen.state_leaf);
-    assert!(frozen.index < frozen.leaves);
+    let frontier = Frontier::from_leaves(frozen.leaves.iter().copied()).expect("leaves");
+    assert_eq!(frontier.root(), frozen.root);
+    assert_eq!(frontier.proof(frozen.index).expect("a leaf"), frozen.proof);
     assert!(verify_proof(&frozen.mailbox_leaf, frozen.index, &frozen.proof, &frozen.root));
     let checkpoint = Checkpoint { sequence: frozen.sequence, history: frozen.history, root: frozen.root };
     assert_eq!(checkpoint.digest(&frozen.group_id), frozen.digest);
