@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod dependency_rules;
 #[cfg(test)]
+mod end_to_end;
+#[cfg(test)]
 mod evm;
 #[cfg(test)]
 mod examples;
