@@ -35,7 +35,7 @@ pub struct Args {
 
 /// What scripts must know, at the foot of the help.
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 bad input, 2 negative answer (such as an invalid signature), 64 wrong \
-configuration, 70 halted before a contradiction, 75 try again later.";
+configuration, 70 halted at a contradiction: a person must look, 75 try again later.";
 
 /// What the binary can do.
 #[derive(Debug, Subcommand)]
@@ -49,19 +49,19 @@ pub enum Command {
     Devnet(DevnetArgs),
     /// Pay a group on the ledger, with a memo for one of its processes
     Pay(PayArgs),
-    /// What a ledger user holds of an asset
+    /// Show what a ledger user holds of an asset
     Balance(BalanceArgs),
     /// Run the whole loop on this machine and check every balance: a chain, a ledger, four members, payments both ways
     Demo(DemoArgs),
     /// Check all that `run` needs, without starting anything
     Check(MemberArgs),
-    /// Read a group file
+    /// Check a group file, or print its digest
     #[command(subcommand)]
     Group(GroupCommand),
     /// Show a transaction, memo, address or amount as JSON
     #[command(subcommand)]
     Inspect(InspectCommand),
-    /// Check a BLS12-381 signature (key in G2, signature in G1)
+    /// Check a BLS12-381 signature (key in G2, signature in G1): prints whether it is valid, exits with 2 if not
     VerifySignature(VerifySignatureArgs),
 }
 

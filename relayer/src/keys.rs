@@ -55,8 +55,8 @@ pub struct HeldShare {
 }
 
 impl MemberKeys {
-    /// New secrets without a share. `ledger` is what the ledger's dashboard gave; without it a user is made up, which the
-    /// embedded ledger takes.
+    /// New secrets without a share. `ledger` is what the ledger's dashboard gave; without it a user is made up that no
+    /// ledger knows yet.
     ///
     /// # Errors
     /// [`KeyError::Entropy`] where the entropy gives no key at all.

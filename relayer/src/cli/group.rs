@@ -12,13 +12,13 @@ use crate::config::read_group;
 /// What to do with a group file.
 #[derive(Debug, Subcommand)]
 pub enum GroupCommand {
-    /// Print the digest that all members must agree on, for `group_digest`
+    /// Print the digest that all members must agree on: `group_digest` in each member.toml
     Digest {
         /// The group file
         #[arg(value_name = "FILE", default_value = "group.toml")]
         file: PathBuf,
     },
-    /// Check every rule and print what the file says
+    /// Check the file by every rule that needs no network, and print what it says
     Check {
         /// The group file
         #[arg(value_name = "FILE", default_value = "group.toml")]

@@ -13,13 +13,13 @@ use crate::config::read_group;
 /// What to show.
 #[derive(Debug, Subcommand)]
 pub enum InspectCommand {
-    /// A kernel transaction of version 5, signed or not
+    /// Show a kernel transaction of version 5, signed or not
     Tx {
-        /// The bytes in hex
+        /// The bytes in hex, with or without 0x
         #[arg(value_name = "HEX", allow_hyphen_values = true)]
         bytes: String,
     },
-    /// A memo: an Operation, raw or as on the ledger
+    /// Show a memo: the operation in it, and what it asks for
     Memo {
         /// Hex, with or without 0x, or base64url; hex where both are possible
         #[arg(value_name = "MEMO", allow_hyphen_values = true)]
@@ -28,15 +28,15 @@ pub enum InspectCommand {
         #[arg(long, value_name = "FILE")]
         group: Option<PathBuf>,
     },
-    /// A ledger address
+    /// Show the keys or members of a ledger address
     Address {
         /// XIN… or MIX…
         #[arg(value_name = "ADDRESS", allow_hyphen_values = true)]
         address: String,
     },
-    /// An amount; places beyond the eighth are cut off, and that is said
+    /// Show an amount and its kernel encoding; what is beyond 8 decimals is cut off, and "floored" says so
     Amount {
-        /// A decimal, or the kernel's encoding in hex after 0x
+        /// A decimal such as 0.5, or the kernel's encoding in hex after 0x
         #[arg(value_name = "AMOUNT", allow_hyphen_values = true)]
         amount: String,
     },
@@ -45,13 +45,13 @@ pub enum InspectCommand {
 /// A signature, its key and its message.
 #[derive(Debug, Args)]
 pub struct VerifySignatureArgs {
-    /// G2 key in hex: 96, 192 or 256 bytes
+    /// G2 key in hex: 96 (compressed), 192 or 256 bytes (EIP-2537)
     #[arg(long, value_name = "HEX", allow_hyphen_values = true)]
     public_key: String,
-    /// Message in hex
+    /// Message in hex, of any length; a checkpoint's is its 32-byte digest
     #[arg(long, value_name = "HEX", allow_hyphen_values = true)]
     message: String,
-    /// G1 signature in hex: 48, 96 or 128 bytes
+    /// G1 signature in hex: 48 (compressed), 96 or 128 bytes (EIP-2537)
     #[arg(long, value_name = "HEX", allow_hyphen_values = true)]
     signature: String,
     /// Domain separation tag

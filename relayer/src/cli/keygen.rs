@@ -21,9 +21,9 @@ const KEY_FILE: &str = "member.json";
 /// Which keys to make.
 #[derive(Debug, Subcommand)]
 pub enum KeygenCommand {
-    /// A member's own keys: identity, EVM account, ledger user
+    /// Make a member's own keys: identity, EVM account, ledger user
     Member(KeygenMemberArgs),
-    /// A group key by a trusted dealer, for development chains (31337 to 31346) only
+    /// Make a group key as a trusted dealer, for development chains (31337 to 31346) only
     #[command(
         long_about = "Makes a group key and gives each member its share: a trusted dealer. Whoever runs this could \
                             keep the key, so the group it makes is refused on any chain but 31337 to 31346."
@@ -40,7 +40,8 @@ pub struct KeygenMemberArgs {
     /// Name in the group file: a-z, 0-9 and -
     #[arg(long)]
     name: String,
-    /// Keystore file of the ledger's dashboard; without it a user is made up, which the embedded ledger takes
+    /// Keystore file of a ledger user, from the ledger's dashboard or a devnet's users/NAME.json; without it a user is made
+    /// up that no ledger knows yet
     #[arg(long, value_name = "FILE")]
     ledger_keystore: Option<PathBuf>,
 }
@@ -69,7 +70,7 @@ pub struct KeygenGroupArgs {
     /// The group file to write; it must not exist
     #[arg(long, value_name = "FILE", default_value = "group.toml")]
     out: PathBuf,
-    /// Give shares also to members that hold one of another group, which they lose
+    /// Take also members that already hold a share of another group: they lose it for ever
     #[arg(long)]
     replace_shares: bool,
 }
