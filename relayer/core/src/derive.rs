@@ -29,7 +29,7 @@ use alloy_primitives::B256;
 use uuid::Uuid;
 
 pub use self::config::{
-    AssetRule, ChainRule, Config, ConfigError, DAY_NS, Fee, HOUR_NS, INPUTS_MAX, MEMO_MAX, SWEEP_MAX,
+    AMOUNT_MAX, AssetRule, ChainRule, Config, ConfigError, DAY_NS, Fee, HOUR_NS, INPUTS_MAX, MEMO_MAX, SWEEP_MAX,
 };
 pub use self::effect::{Applied, Class, CoinRef, DeriveError, Derived, DerivedMemo, Effect, Payee, Registered};
 pub use self::escrow::Escrow;

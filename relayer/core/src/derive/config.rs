@@ -14,6 +14,9 @@ pub const INPUTS_MAX: usize = 255;
 pub const SWEEP_MAX: usize = 16;
 /// Bytes of an outbound's memo (DESIGN.md section 9).
 pub const MEMO_MAX: usize = 200;
+/// Most of an asset that one call may carry, in 10⁻⁸ units. Anybody can issue an asset and pay any amount of it: a book or
+/// a coin list of 128 bits is full only after 2³² such payments, so that nobody can halt the group by an overflow.
+pub const AMOUNT_MAX: Amount = Amount::from_units((1 << 96) - 1);
 /// One hour of block time, the first window of [`Caps`].
 pub const HOUR_NS: u64 = 3_600_000_000_000;
 /// One day of block time, the second window of [`Caps`].

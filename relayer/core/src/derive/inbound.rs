@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::config::AssetRule;
+use super::config::{AMOUNT_MAX, AssetRule};
 use super::effect::{Applied, Class, CoinRef, DeriveError, Derived, DerivedMemo, Payee, Registered};
 use super::ledger::{Ledger, Process};
 use super::outbound::Credit;
@@ -204,8 +204,8 @@ impl Ledger {
         (free && paid && (GAS_MIN..=gas_max).contains(gas)).then_some(*process)
     }
 
-    /// An open process, the asset on its list, not below the minimum of the asset or of the process, and a payload that
-    /// fits its chain.
+    /// An open process, the asset on its list, not below the minimum of the asset or of the process, no more than can be
+    /// counted, and a payload that fits its chain.
     fn may_call(&self, output: &Output, process: &Uuid, payload: &[u8]) -> bool {
         let Some(process) = self.processes.get(process).filter(|process| !process.closed) else {
             return false;
@@ -215,8 +215,9 @@ impl Ledger {
             Some(assets) => assets.get(&output.asset).copied(),
         };
         let enough = own.is_some_and(|own| output.amount >= own.max(self.rule(&output.asset).minimum));
+        let countable = output.amount <= AMOUNT_MAX;
         let longest = self.config.chains.get(&process.chain).map_or(0, |chain| chain.payload_max);
-        enough && payload.len() <= longest
+        enough && countable && payload.len() <= longest
     }
 
     /// To the senders, without senders to the memo's return address. To nobody illegal, and never to the group itself:
