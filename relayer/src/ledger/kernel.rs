@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use lockstep_core::B256;
 use lockstep_core::mixin::SignedTransaction;
 use lockstep_core::output::CoinId;
@@ -52,8 +53,8 @@ impl KernelNodes {
     /// # Errors
     /// The first failure, if fewer nodes than a quorum answered.
     pub async fn transaction(&self, hash: B256) -> Result<Option<KernelView>, LedgerError> {
-        let answers = join_all(self.nodes.iter().map(|node| self.transaction_at(node, hash))).await;
-        judge(answers, self.quorum)
+        let answers: FuturesUnordered<_> = self.nodes.iter().map(|node| self.transaction_at(node, hash)).collect();
+        judge(answers, self.nodes.len(), self.quorum).await
     }
 
     /// The transactions that nodes say have reserved the one-time key. It is a hint where to look: [`Self::transaction`]
@@ -173,13 +174,21 @@ impl<T: SendTransaction> SendTransaction for std::sync::Arc<T> {
     }
 }
 
-/// One view of many answers: any authentic content, final where a quorum says so.
-fn judge(
-    answers: Vec<Result<Option<KernelView>, LedgerError>>,
+/// What a quorum of `asked` nodes says. Whoever comes after an answer that cannot change any more is not waited for: one
+/// node that hangs must not slow down every read.
+async fn judge(
+    mut answers: impl Stream<Item = Result<Option<KernelView>, LedgerError>> + Unpin,
+    asked: usize,
     quorum: usize,
 ) -> Result<Option<KernelView>, LedgerError> {
-    let (mut answered, mut final_at, mut found, mut failure) = (0_usize, 0_usize, None, None);
-    for answer in answers {
+    let (mut open, mut answered, mut final_at, mut found, mut failure) = (asked, 0_usize, 0_usize, None, None);
+    let is_open = |open: usize, answered: usize, final_at: usize| {
+        final_at < quorum && (answered < quorum || final_at.saturating_add(open) >= quorum)
+    };
+    while is_open(open, answered, final_at)
+        && let Some(answer) = answers.next().await
+    {
+        open = open.saturating_sub(1);
         match answer {
             Ok(view) => {
                 answered = answered.saturating_add(1);
@@ -208,6 +217,7 @@ fn decode_reply<T: DeserializeOwned>(call: &str, status: StatusCode, body: &[u8]
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
     use lockstep_core::AssetId;
     use lockstep_core::mixin::Transaction;
 
@@ -223,18 +233,46 @@ mod tests {
         Err(LedgerError::Status { call: "gettransaction".to_owned(), status: 502 })
     }
 
-    #[test]
-    fn fewer_answers_than_a_quorum_should_be_no_answer() {
-        assert!(judge(vec![failed(), Ok(Some(view(true))), failed()], 2).is_err());
-        assert!(judge(vec![failed(), Ok(None), Ok(None)], 2).expect("two answers").is_none());
+    async fn judged(
+        answers: Vec<Result<Option<KernelView>, LedgerError>>,
+        asked: usize,
+    ) -> Result<Option<KernelView>, LedgerError> {
+        // Nodes that are not among the answers hang.
+        let answers = stream::iter(answers).chain(stream::pending());
+        let judged = tokio::time::timeout(Duration::from_secs(5), judge(answers, asked, 2)).await;
+        judged.expect("does not wait for what cannot change anything")
     }
 
-    #[test]
-    fn a_transaction_should_be_final_only_where_a_quorum_says_so() {
-        let judged = |answers| judge(answers, 2).expect("answers").map(|view: KernelView| view.is_final);
-        assert_eq!(judged(vec![Ok(Some(view(true))), Ok(Some(view(false))), Ok(None)]), Some(false));
-        assert_eq!(judged(vec![Ok(Some(view(true))), failed(), Ok(Some(view(true)))]), Some(true));
-        assert_eq!(judged(vec![Ok(None), Ok(Some(view(false)))]), Some(false));
+    #[tokio::test]
+    async fn fewer_answers_than_a_quorum_should_be_no_answer() {
+        let answers = stream::iter([failed(), Ok(Some(view(true))), failed()]);
+        assert!(judge(answers, 3, 2).await.is_err());
+        assert!(judged(vec![failed(), Ok(None), Ok(None)], 3).await.expect("two answers").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_transaction_should_be_final_only_where_a_quorum_says_so() {
+        for (answers, is_final) in [
+            (vec![Ok(Some(view(true))), Ok(Some(view(false))), Ok(None)], false),
+            (vec![Ok(Some(view(true))), failed(), Ok(Some(view(true)))], true),
+            (vec![Ok(None), Ok(Some(view(false)))], false),
+        ] {
+            let judged = judged(answers, 3).await.expect("answers");
+            assert_eq!(judged.map(|view| view.is_final), Some(is_final));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_hangs_should_not_be_waited_for() {
+        let said = vec![Ok(Some(view(true))), Ok(Some(view(true)))];
+        assert_eq!(judged(said, 9).await.expect("a quorum").map(|view| view.is_final), Some(true));
+        assert!(
+            judged(vec![Ok(None), Ok(None)], 3).await.expect("a quorum").is_none(),
+            "one more cannot make it final"
+        );
+        let waited = judge(stream::iter([Ok(None), Ok(None)]).chain(stream::pending()), 4, 2);
+        let waited = tokio::time::timeout(Duration::from_millis(20), waited).await;
+        assert!(waited.is_err(), "two more can");
     }
 
     #[test]
