@@ -85,13 +85,14 @@ impl Checkpoints {
         }
         let mut partials = vec![PartialSignature { index: self.share.index(), signature: own.signature }];
         let mut others = BTreeMap::<(B256, B256), BTreeSet<u8>>::new();
-        // More than t are only waited for where a suspect is among them.
+        // Suspects do not count: what they say may be worthless again.
         while let Some(answer) = asked.join_next().await {
             let Ok((member, answer)) = answer else { continue };
             match answer {
                 Ok(Some(partial)) if (partial.history, partial.root) == (checkpoint.history, checkpoint.root) => {
                     partials.push(PartialSignature { index: member, signature: partial.signature });
-                    if partials.len() >= need && self.none_suspect(&partials) {
+                    let suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+                    if trusted(&partials, &suspects) >= need {
                         break;
                     }
                 }
@@ -112,17 +113,17 @@ impl Checkpoints {
         Ok(partials)
     }
 
-    fn none_suspect(&self, partials: &[PartialSignature]) -> bool {
-        let suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-        partials.iter().all(|partial| !suspects.contains(&partial.index))
-    }
-
     fn suspect(&self, culprits: BTreeSet<u8>) {
         for member in &culprits {
             warn!(member, "member gave a bad partial signature");
         }
         self.suspects.lock().unwrap_or_else(PoisonError::into_inner).extend(culprits);
     }
+}
+
+/// How many parts come from members that never gave a bad one.
+fn trusted(partials: &[PartialSignature], suspects: &BTreeSet<u8>) -> usize {
+    partials.iter().filter(|partial| !suspects.contains(&partial.index)).count()
 }
 
 /// Why no checkpoint can be signed.
@@ -155,5 +156,17 @@ impl CheckpointError {
             Self::Signature(_) => false,
             Self::Recover(_) | Self::Diverged { .. } => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_liar_that_answers_first_should_not_make_us_wait_for_everybody() {
+        let partials = [3, 1, 2, 4].map(|index| PartialSignature { index, signature: [0; 48] });
+        let liar = BTreeSet::from([3]);
+        assert_eq!([1, 3, 4].map(|answers| trusted(&partials[..answers], &liar)), [0, 2, 3]);
     }
 }
