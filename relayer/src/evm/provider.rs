@@ -19,6 +19,15 @@ pub const RESPONSE_MAX: usize = 32 * 1024 * 1024;
 /// A provider that only asks: signing and nonces are the submitter's own business.
 pub type EvmProvider = RootProvider;
 
+/// True where an answer that is smaller might come: the endpoint refuses, takes too long, or says more than is read.
+pub fn wants_less(error: &TransportError) -> bool {
+    let cut = match error.as_transport_err() {
+        Some(TransportErrorKind::Custom(cause)) => cause.downcast_ref::<HttpError>(),
+        Some(_) | None => None,
+    };
+    error.is_error_resp() || matches!(cut, Some(HttpError::BodyTooLong { .. } | HttpError::Timeout(_)))
+}
+
 /// Why no provider could be made.
 #[derive(Debug, Error)]
 pub enum ProviderError {
@@ -53,7 +62,8 @@ struct BoundedHttp {
 
 impl BoundedHttp {
     async fn exchange(self, request: RequestPacket) -> Result<ResponsePacket, TransportError> {
-        let answer = self.client.post(self.url).json(&request).send().await.map_err(TransportErrorKind::custom)?;
+        let sent = self.client.post(self.url).json(&request).send().await;
+        let answer = sent.map_err(|error| TransportErrorKind::custom(HttpError::from(error)))?;
         let status = answer.status();
         let body = read_body(answer, RESPONSE_MAX).await.map_err(TransportErrorKind::custom)?;
         // Some endpoints put a JSON-RPC error into an HTTP error; its words say more than the status does.

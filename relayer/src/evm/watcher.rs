@@ -17,7 +17,7 @@ use lockstep_core::group::Finality;
 use lockstep_core::{Amount, AssetId, Uuid};
 
 use crate::evm::abi::Group;
-use crate::evm::provider::EvmProvider;
+use crate::evm::provider::{EvmProvider, wants_less};
 use crate::world::chain::{ChainError, Contradiction, Cursor, ReadChain, RecordPage};
 
 /// Most blocks of one page: endpoints commonly refuse log queries over more than a few thousand.
@@ -83,14 +83,15 @@ impl ChainReader {
         self.provider.get_logs(&filter).await
     }
 
-    /// The logs behind `from`, and the last block they cover: an endpoint that finds a range too large is asked for less.
+    /// The logs behind `from`, and the last block they cover. A range that the endpoint finds too large, or whose logs are
+    /// more than we read, is halved: anybody can fill blocks with outbounds of their own, and must not stop the reader.
     async fn logs_after(&self, from: u64, last: u64) -> Result<(Vec<Log>, u64), ChainError> {
         let first = from.saturating_add(1);
         let mut last = last;
         loop {
             match self.logs(first, last).await {
                 Ok(logs) => return Ok((logs, last)),
-                Err(error) if error.is_error_resp() && last > first => {
+                Err(error) if wants_less(&error) && last > first => {
                     last = first.saturating_add(last.saturating_sub(first).div_euclid(2));
                 }
                 Err(error) => return Err(endpoint("reading logs")(error)),
@@ -279,8 +280,11 @@ fn endpoint(doing: &'static str) -> impl Fn(TransportError) -> ChainError {
 #[cfg(test)]
 mod tests {
     use alloy::primitives::{Bytes, LogData, U256};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     use super::*;
+    use crate::evm::provider::provider;
 
     const CONTRACT: Address = Address::repeat_byte(7);
     const FROM: Cursor = Cursor { block: 10, hash: None, next_outbound: 3, accepted: 5 };
@@ -316,6 +320,46 @@ mod tests {
             Err(ChainError::Contradiction(contradiction)) => contradiction,
             other => panic!("no contradiction: {other:?}"),
         }
+    }
+
+    /// An endpoint whose answer to a question about more than `blocks` blocks is longer than we read.
+    async fn endpoint_with_many_logs(blocks: u64) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = vec![0; 4096];
+                let length = stream.read(&mut asked).await.unwrap_or(0);
+                let asked = String::from_utf8_lossy(&asked[..length]).into_owned();
+                let bound = |name: &str| {
+                    let digits = asked.split(&format!("\"{name}\":\"0x")).nth(1)?.split('"').next()?;
+                    u64::from_str_radix(digits, 16).ok()
+                };
+                let (first, last) = (bound("fromBlock").expect("a range"), bound("toBlock").expect("a range"));
+                let reply = if last.saturating_sub(first) >= blocks {
+                    "HTTP/1.1 200 OK\r\ncontent-length: 99000000\r\nconnection: close\r\n\r\n".to_owned()
+                } else {
+                    let body = r#"{"jsonrpc":"2.0","id":0,"result":[]}"#;
+                    let id =
+                        asked.split("\"id\":").nth(1).and_then(|rest| rest.split([',', '}']).next()).unwrap_or("0");
+                    let body = body.replace("\"id\":0", &format!("\"id\":{id}"));
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+                };
+                let _ = stream.write_all(reply.as_bytes()).await;
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn more_logs_than_are_read_should_be_asked_for_in_parts() {
+        let endpoint = endpoint_with_many_logs(3).await;
+        let reader = ChainReader::new(provider(&endpoint).expect("a provider"), CONTRACT, Finality::Finalized);
+        let (logs, last) = reader.logs_after(10, 510).await.expect("parts that fit");
+        assert!(logs.is_empty() && (11..=13).contains(&last), "{last}");
+        let hopeless = endpoint_with_many_logs(0).await;
+        let reader = ChainReader::new(provider(&hopeless).expect("a provider"), CONTRACT, Finality::Finalized);
+        assert!(matches!(reader.logs_after(10, 510).await, Err(ChainError::Endpoint { .. })));
     }
 
     #[test]
