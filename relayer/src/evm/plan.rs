@@ -3,7 +3,7 @@
 //! A checkpoint at sequence s proves, for each mailbox, the head after all its messages with a sequence of at most s. So a
 //! batch holds all of them or the mailbox stays out, and the planner picks s where the batches end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::Uuid;
 
@@ -84,12 +84,13 @@ pub struct Fairness {
     served: BTreeMap<Uuid, u64>,
     weights: BTreeMap<Uuid, u32>,
     call_gas: BTreeMap<Uuid, u64>,
+    distrusted: BTreeSet<Uuid>,
 }
 
 impl Fairness {
     /// Nothing served yet. A mailbox counts with its weight; without one, or with zero, with 1.
     pub const fn new(weights: BTreeMap<Uuid, u32>) -> Self {
-        Self { served: BTreeMap::new(), weights, call_gas: BTreeMap::new() }
+        Self { served: BTreeMap::new(), weights, call_gas: BTreeMap::new(), distrusted: BTreeSet::new() }
     }
 
     /// Plans the next delivery out of `backlogs`.
@@ -118,9 +119,13 @@ impl Fairness {
     }
 
     /// Learns from an estimate what calls need: a registered limit is mostly far above it. A quarter is added, and never
-    /// more than the registered limit is planned.
+    /// more than the registered limit is planned. Of a mailbox in a delivery that reverted nothing is learned any more.
     pub fn learn(&mut self, plan: &Plan, backlogs: &[Backlog], estimate: u64) {
-        for backlog in backlogs.iter().filter(|b| plan.shares.iter().any(|share| share.process == b.process)) {
+        let planned = |backlog: &&Backlog| plan.shares.iter().any(|share| share.process == backlog.process);
+        for backlog in backlogs.iter().filter(planned) {
+            if self.distrusted.contains(&backlog.process) {
+                continue;
+            }
             let expected = u128::from(self.expected_call_gas(backlog));
             let scaled = expected.saturating_mul(u128::from(estimate)).saturating_mul(5);
             let scaled = scaled.div_ceil(u128::from(plan.gas.max(1)).saturating_mul(4));
@@ -128,11 +133,21 @@ impl Fairness {
         }
     }
 
-    /// Plans the registered limits again for everything in a plan that did not run as estimated.
-    pub fn distrust(&mut self, plan: &Plan) {
+    /// Plans the registered limits again for everything in a plan that the contract refuses.
+    pub fn forget(&mut self, plan: &Plan) {
         for share in &plan.shares {
             self.call_gas.remove(&share.process);
         }
+    }
+
+    /// Plans the registered limits from now on for everything in a plan that reverted although its estimate ran: one of its
+    /// contracts takes more gas in a block than in an estimate, perhaps in order to make the others wait. False where
+    /// all of it was planned so already: then gas is not the reason.
+    pub fn distrust(&mut self, plan: &Plan) -> bool {
+        self.forget(plan);
+        let before = self.distrusted.len();
+        self.distrusted.extend(plan.shares.iter().map(|share| share.process));
+        self.distrusted.len() > before
     }
 
     /// A mailbox that comes anew begins where the least served one stands: it neither waits behind the past of others nor
@@ -322,8 +337,12 @@ mod tests {
         fairness.learn(&first, &backlogs, first.gas / 10);
         let second = fairness.plan(&backlogs, &LIMITS).plan.expect("a plan");
         assert!(second.shares[0].messages > 2 * first.shares[0].messages);
-        fairness.distrust(&second);
+        fairness.forget(&second);
         assert_eq!(fairness.plan(&backlogs, &LIMITS).plan.as_ref(), Some(&first));
+        assert!(fairness.distrust(&first), "perhaps it took more gas than planned");
+        fairness.learn(&first, &backlogs, first.gas / 10);
+        assert_eq!(fairness.plan(&backlogs, &LIMITS).plan.as_ref(), Some(&first), "nothing is learned of it any more");
+        assert!(!fairness.distrust(&first), "no gas would have been enough");
     }
 
     #[test]

@@ -33,6 +33,8 @@ use crate::world::chain::{
 
 /// Highest gas limit of a transaction, below the 2²⁴ of EIP-7825.
 pub const GAS_LIMIT_MAX: u64 = 16_777_215;
+/// Gas that the contract keeps back from a call, at most: a 63rd of the highest limit, and what it takes to record a failure.
+const RESERVE_GAS: u64 = 150_000;
 /// Gas of an empty transfer.
 const TRANSFER_GAS: u64 = 21_000;
 /// Most messages of one mailbox that are looked at for one delivery: more never fit into 128 KiB.
@@ -305,8 +307,9 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
         } else if delivered {
             let (chain, hash) = (self.config.chain_id, mined.hash);
             warn!(chain, account_nonce, %hash, "a delivery reverted although its estimate ran");
-            self.fairness.distrust(&plan);
-            self.hold(&plan, now);
+            if !self.fairness.distrust(&plan) {
+                self.hold(&plan, now);
+            }
         }
         Ok(None)
     }
@@ -409,7 +412,7 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
         };
         let Some(estimate) = self.estimate(&calldata, plan, now).await? else { return Ok(Step::Refused) };
         self.fairness.learn(plan, backlogs, estimate);
-        let gas_limit = gas_limit(estimate);
+        let gas_limit = gas_limit(estimate, plan.gas);
         if estimate > gas_limit {
             // What was learned makes the next plan smaller.
             warn!(chain = self.config.chain_id, estimate, "a delivery needs more gas than a transaction may have");
@@ -448,7 +451,7 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
                 self.quarantine.add(culprit, now);
             }
             None => {
-                self.fairness.distrust(plan);
+                self.fairness.forget(plan);
                 self.hold(plan, now);
             }
         }
@@ -513,9 +516,12 @@ const fn fresh(account_nonce: u64, purpose: Purpose, gas_limit: u64, price: Pric
     Submission { account_nonce, purpose, gas_limit, max_fee, tip, first_sent_at: now, last_sent_at: now, hashes }
 }
 
-/// A fifth above the estimate, for state that changes until the transaction is mined.
-fn gas_limit(estimate: u64) -> u64 {
-    estimate.saturating_add(estimate.div_ceil(5)).saturating_add(50_000).min(GAS_LIMIT_MAX)
+/// A fifth above the estimate, for state that changes until the transaction is mined, and not below the plan with what the
+/// contract keeps back from its last call: a plan with registered limits then runs whatever the called contracts do.
+fn gas_limit(estimate: u64, planned: u64) -> u64 {
+    let estimated = estimate.saturating_add(estimate.div_ceil(5)).saturating_add(50_000);
+    let planned = planned.saturating_add(planned.div_ceil(8)).saturating_add(RESERVE_GAS);
+    estimated.max(planned).min(GAS_LIMIT_MAX)
 }
 
 /// The mailbox that the contract blames.

@@ -268,6 +268,42 @@ async fn a_mailbox_that_the_contract_refuses_should_not_hold_up_another() -> Res
 }
 
 #[tokio::test]
+async fn calls_that_burn_more_than_was_estimated_should_not_hold_up_another() -> Result<()> {
+    let (chain, ledger, vault) = chain_and_ledger().await?;
+    let hostile = chain.vault(B).await?;
+    ledger.register(B, hostile);
+    let mut submitter = submitter(&chain, &ledger, &Rows::default(), 0);
+    // Cheap calls, so that far less than the registered gas is planned for the next ones.
+    for _ in 0..2 {
+        (0..20).for_each(|_| drop(ledger.pay(B, 1, vec![])));
+        deliver_all(&mut submitter).await?;
+    }
+    chain.rpc::<()>("evm_setAutomine", (false,)).await?;
+    (0..20).for_each(|_| drop(ledger.pay(B, 1, vec![])));
+    let paid = ledger.pay(A, 5, vec![]);
+    assert!(matches!(settled(&mut submitter, START).await?, Step::Sent { .. }));
+    // Between estimate and block the contract turns: from now on each call burns all the gas it gets.
+    chain.rpc::<()>("anvil_setCode", (hostile, "0x5b5f56")).await?;
+    chain.mine(1).await?;
+    chain.rpc::<()>("evm_setAutomine", (true,)).await?;
+    assert_eq!(chain.balance_of(vault, &paid).await?, 0, "the delivery reverted");
+
+    deliver_all(&mut submitter).await?;
+    assert_eq!(chain.balance_of(vault, &paid).await?, 5, "and was repeated at once, with the gas that was registered");
+
+    // Calls that turn cheap and dear again are not trusted a second time.
+    (0..20).for_each(|_| drop(ledger.pay(B, 1, vec![])));
+    let paid = ledger.pay(A, 6, vec![]);
+    chain.rpc::<()>("anvil_setCode", (hostile, "0x00")).await?;
+    chain.rpc::<()>("evm_setAutomine", (false,)).await?;
+    assert!(matches!(settled(&mut submitter, START).await?, Step::Sent { .. }));
+    chain.rpc::<()>("anvil_setCode", (hostile, "0x5b5f56")).await?;
+    chain.mine(1).await?;
+    assert_eq!(chain.balance_of(vault, &paid).await?, 11);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_lost_row_below_another_should_be_filled() -> Result<()> {
     let (chain, ledger, vault) = chain_and_ledger().await?;
     let paid = ledger.pay(A, 5, vec![]);
