@@ -1,6 +1,8 @@
 //! Integration tests, one binary so that they link once.
 
 #[cfg(test)]
+mod binary;
+#[cfg(test)]
 mod dependency_rules;
 #[cfg(test)]
 mod end_to_end;

@@ -23,9 +23,14 @@ use lockstep_core::B256;
 use lockstep_core::group::{Group, GroupFile};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
+use crate::binary::lockstep_binary;
+
 const CHAIN: u64 = 31_337;
+/// How long the binary may take until it has found out what is wrong.
+const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Everything that the first of four members needs.
 struct World {
@@ -222,5 +227,63 @@ async fn ports_and_sessions_should_be_checked_and_a_right_start_pass() -> Result
     let spare = format!("chains.31337.rpc={},http://127.0.0.1:9", world.anvil.url());
     let ready = world.prepare(&[&spare]).await.map_err(|(_, message)| anyhow::anyhow!(message))?;
     assert_eq!(ready.chains[&CHAIN].providers.len(), 1);
+    Ok(())
+}
+
+/// What `lockstep run` says of a wrong start, and its exit code.
+async fn run(world: &World, change: impl FnOnce(&mut GroupFile), flags: &[&str]) -> Result<(i32, String)> {
+    world.write(change)?;
+    let mut command = Command::new(lockstep_binary()?);
+    command.arg("run").arg("--config").arg(world.folder.path().join("member.toml")).kill_on_drop(true);
+    command.args(flags.iter().flat_map(|flag| ["--set", flag]));
+    let ended = tokio::time::timeout(RUN_TIMEOUT, command.output()).await.context("it runs on")??;
+    world.write(|_| ())?;
+    let said = String::from_utf8(ended.stderr)?;
+    let errors: Vec<_> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "one line says what is wrong: {said}");
+    assert!(said.ends_with(&format!("{}\n", errors[0])) && ended.stdout.is_empty(), "{said}");
+    assert!(!world.folder.path().join("data/lockstep.db").exists(), "nothing is written");
+    Ok((ended.status.code().context("it ends by itself")?, errors[0].to_owned()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_binary_should_refuse_each_wrong_start_in_one_line_of_its_own() -> Result<()> {
+    let world = World::start().await?;
+    let elsewhere = Address::repeat_byte(9);
+    let other_chain = Anvil::start(&AnvilConfig::new(CHAIN + 1)).await?;
+    let old_rules = AnvilConfig { hardfork: "cancun".to_owned(), ..AnvilConfig::new(CHAIN) };
+    let old_chain = Anvil::start(&old_rules).await?;
+    let taken = TcpListener::bind("127.0.0.1:0").await?;
+    let public: Vec<_> =
+        world.keys.iter().map(|keys| DealMember { keys: keys.public(), peer: "http://a".into() }).collect();
+    let terms = DealTerms { threshold: None, chains: vec![], fee_asset: XIN, fee_amount: "0".parse()? };
+    let other_key = keys::deal(&public, &terms, &mut keys::system_entropy)?.file;
+    let reshared = |group: &mut GroupFile| {
+        group.key.clone_from(&other_key.key);
+        for (member, other) in group.members.iter_mut().zip(&other_key.members) {
+            member.public_share.clone_from(&other.public_share);
+        }
+    };
+    let rpc = |anvil: &Anvil| format!("chains.31337.rpc={}", anvil.url());
+    let digest = format!("group_digest={}", B256::repeat_byte(1));
+    let port = format!("listen.peer={}", taken.local_addr()?);
+
+    let answers = [
+        (run(&world, |group| group.chains[0].contract = Some(elsewhere), &[]).await?, 64, "there is no contract at"),
+        (run(&world, |_| (), &[&rpc(&other_chain)]).await?, 64, "endpoint serves chain 31338"),
+        (run(&world, |_| (), &["member=2"]).await?, 64, "the key file is not that of member 2"),
+        (run(&world, reshared, &[]).await?, 64, "does not fit the group key"),
+        (run(&world, |_| (), &[&digest]).await?, 64, "but `group_digest` expects"),
+        (run(&world, |_| (), &["chains.31337.rpc=http://127.0.0.1:9"]).await?, 75, "RPC endpoint http://127.0.0.1:9"),
+        (run(&world, |_| (), &["ledger.api=http://127.0.0.1:9"]).await?, 75, "the ledger at http://127.0.0.1:9"),
+        (run(&world, |_| (), &[&rpc(&old_chain)]).await?, 64, "EIP-2537"),
+        (run(&world, |_| (), &[&port]).await?, 64, "is in use"),
+    ];
+    for (index, ((code, line), expected, words)) in answers.iter().enumerate() {
+        assert!(line.contains(words) && code == expected, "{code}, not {expected} with `{words}`: {line}");
+        let alike =
+            answers.iter().enumerate().filter(|(other, ((_, line), ..))| *other != index && line.contains(words));
+        assert_eq!(alike.count(), 0, "`{words}` tells this cause from all others");
+    }
     Ok(())
 }

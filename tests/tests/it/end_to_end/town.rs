@@ -1,6 +1,5 @@
 //! A whole network with processes of every temper, and what happens in it.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, Bytes, U256};
@@ -21,6 +20,8 @@ use lockstep_core::mixin::ids::members_hash;
 use lockstep_core::operation::{Operation, Policy, Registration};
 use lockstep_core::{Account, Amount, AssetId, B256, Uuid};
 use tempfile::TempDir;
+
+use crate::binary::lockstep_binary;
 
 use self::generated::MockProcess;
 use self::generated::MockProcess::Message;
@@ -97,23 +98,11 @@ pub(super) struct Town {
     _folder: TempDir,
 }
 
-/// `lockstep` of the build that this test belongs to.
-fn binary() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let built = test.parent().and_then(Path::parent).context("a test stands in target/<profile>/deps")?;
-    let binary = built.join(format!("lockstep{}", std::env::consts::EXE_SUFFIX));
-    ensure!(
-        binary.is_file(),
-        "{} is not there: run `cargo build -p lockstep` first, as `make test` does",
-        binary.display()
-    );
-    Ok(binary)
-}
-
 impl Town {
     pub(super) async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let config = NetworkConfig { folder: folder.path().join("town"), binary: binary()?, ports: Ports::Free };
+        let config =
+            NetworkConfig { folder: folder.path().join("town"), binary: lockstep_binary()?, ports: Ports::Free };
         let network = Box::pin(Network::start(config, &mut |_| ())).await?;
         network.chain.client().set_poll_interval(Duration::from_millis(50));
         Ok(Self {
