@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::derive::{CoinRef, Derived, DerivedMemo, Payee};
+use crate::derive::{CoinRef, Derived, Payee};
 use crate::mixin::{Input, KeyError, Output, PrivateKey, RawKey, Transaction, TransactionError, XinAddress};
-use crate::operation::{bounce_memo, refund_memo};
 use crate::output::CoinId;
-use crate::trace::{Trace, hint};
+use crate::trace::hint;
 use crate::{Amount, AssetId, Mix, MixMember};
 
 /// Most bytes of extra that a transaction without storage may carry (kernel `ExtraSizeGeneralLimit`).
@@ -92,7 +91,7 @@ impl Plan {
             };
             outputs.push(PlannedOutput { receivers, amount: *amount });
         }
-        Self::of_parts((trace, attempt, seed), derived.asset, &coins, outputs, extra(derived)?)
+        Self::of_parts((trace, attempt, seed), derived.asset, &coins, outputs, derived.extra().ok_or(PlanError::Memo)?)
     }
 
     /// Plans any payment out of parts that are known already, with the same checks.
@@ -209,25 +208,6 @@ fn mask_secret(seed: &B256, trace: Uuid, index: u16) -> Result<PrivateKey, KeyEr
     PrivateKey::from_seed(&wide)
 }
 
-/// What the transaction's extra says.
-fn extra(derived: &Derived) -> Result<Vec<u8>, PlanError> {
-    match &derived.memo {
-        DerivedMemo::Internal => Ok(Vec::new()),
-        DerivedMemo::Pay(memo) => Ok(memo.clone()),
-        DerivedMemo::Bounce(process) => Ok(bounce_memo(*process)),
-        DerivedMemo::Refund => match &derived.trace {
-            Trace::Refund { output } | Trace::Return { output } => Ok(refund_memo(*output)),
-            Trace::Forward { .. }
-            | Trace::Pay { .. }
-            | Trace::Escrow { .. }
-            | Trace::Settle { .. }
-            | Trace::Move { .. }
-            | Trace::Consolidate { .. }
-            | Trace::Migrate { .. } => Err(PlanError::Memo),
-        },
-    }
-}
-
 /// Why no transaction can be built.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum PlanError {
@@ -266,6 +246,8 @@ pub enum PlanError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::derive::DerivedMemo;
+    use crate::trace::Trace;
 
     const TRACE: Uuid = Uuid::from_u128(0xaaaa);
     const SEED: B256 = B256::repeat_byte(5);
