@@ -49,36 +49,44 @@ pub async fn final_coins(kernel: &impl ReadKernel, ids: &[CoinId]) -> Result<Opt
 /// Looks on the kernel for what settles the payload in hand: itself, a final transaction that has one of its keys, a final
 /// transaction that spends one of its coins. [`Verdict::Unrelated`] means that it waits on.
 ///
+/// Keys come first: where a key is lost, the next attempt of other members may have spent the coins already, and that is no
+/// foreign spend.
+///
 /// # Errors
 /// [`LookupError::Contradiction`] halts the member; a fault may be asked again.
 pub async fn look_up(kernel: &impl ReadKernel, attempts: &mut Attempts) -> Result<Verdict, LookupError> {
     let Some(payload) = attempts.payload() else { return Ok(Verdict::Unrelated) };
-    if let Some(verdict) = observe(kernel, attempts, payload).await? {
+    let verdict = observe_all(kernel, attempts, [payload].into()).await?;
+    if verdict != Verdict::Unrelated {
+        return Ok(verdict);
+    }
+    let keys: Vec<[u8; 32]> = attempts.keys().map(|key| key.0).collect();
+    let by_key = stream::iter(keys).map(|key| kernel.key_holders(key)).buffered(READS_AT_ONCE);
+    let holders = by_key.try_concat().await?.into_iter().collect();
+    let verdict = observe_all(kernel, attempts, holders).await?;
+    if verdict != Verdict::Unrelated {
         return Ok(verdict);
     }
     let coins: Vec<CoinId> = attempts.coins().copied().collect();
-    let keys: Vec<[u8; 32]> = attempts.keys().map(|key| key.0).collect();
     let by_coin = stream::iter(coins).map(|coin| kernel.coin_holders(coin)).buffered(READS_AT_ONCE);
-    let mut holders: BTreeSet<B256> = by_coin.try_concat().await?.into_iter().collect();
-    let by_key = stream::iter(keys).map(|key| kernel.key_holders(key)).buffered(READS_AT_ONCE);
-    holders.extend(by_key.try_concat().await?);
-    for holder in holders {
-        match observe(kernel, attempts, holder).await? {
-            Some(Verdict::Unrelated) | None => {}
-            Some(verdict) => return Ok(verdict),
+    let holders = by_coin.try_concat().await?.into_iter().collect();
+    observe_all(kernel, attempts, holders).await
+}
+
+/// What the final ones among `hashes` mean for the payout.
+async fn observe_all(
+    kernel: &impl ReadKernel,
+    attempts: &mut Attempts,
+    hashes: BTreeSet<B256>,
+) -> Result<Verdict, LookupError> {
+    for hash in hashes {
+        let Some(view) = kernel.transaction(hash).await?.filter(|view| view.is_final) else { continue };
+        match attempts.observe(view.transaction.transaction())? {
+            Verdict::Unrelated => {}
+            verdict @ (Verdict::Paid | Verdict::Dead) => return Ok(verdict),
         }
     }
     Ok(Verdict::Unrelated)
-}
-
-/// What `hash` means for the payout if it is final.
-async fn observe(
-    kernel: &impl ReadKernel,
-    attempts: &mut Attempts,
-    hash: B256,
-) -> Result<Option<Verdict>, LookupError> {
-    let view = kernel.transaction(hash).await?.filter(|view| view.is_final);
-    Ok(view.map(|view| attempts.observe(view.transaction.transaction())).transpose()?)
 }
 
 /// Why a payload's fate is not known.

@@ -4,6 +4,8 @@
 //! the reply of a creation decides nothing: the request is read back and its payload compared. The API adds signatures of
 //! several members together and broadcasts at the threshold.
 
+mod views;
+
 use std::future::Future;
 use std::sync::Arc;
 
@@ -67,6 +69,10 @@ impl SubmitPayout for SafeApi {
         judge(row, request, transaction.hash())
     }
 
+    async fn views(&self, transaction: &Transaction) -> Result<Vec<GhostScalar>, LedgerFault> {
+        views::past_others(self, transaction).await
+    }
+
     async fn add_signatures(&self, request: Uuid, signed: &SignedTransaction) -> Result<Registered, LedgerFault> {
         const DOING: &str = "multisigs sign";
         let raw = RawRequest { request_id: request, raw: HexBytes(signed.encode()) };
@@ -90,6 +96,10 @@ impl<T: SubmitPayout> SubmitPayout for Arc<T> {
         transaction: &Transaction,
     ) -> impl Future<Output = Result<Registered, LedgerFault>> + Send {
         T::register(self, request, transaction)
+    }
+
+    fn views(&self, transaction: &Transaction) -> impl Future<Output = Result<Vec<GhostScalar>, LedgerFault>> + Send {
+        T::views(self, transaction)
     }
 
     fn add_signatures(

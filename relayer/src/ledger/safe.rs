@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use lockstep_core::B256;
 use reqwest::{Client, Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -175,6 +176,14 @@ impl SafeApi {
     /// Those of every call.
     pub async fn multisig(&self, request_id: Uuid) -> Result<MultisigRow, LedgerError> {
         self.read(&format!("/safe/multisigs/{request_id}")).await
+    }
+
+    /// A request of a group for the transaction with this payload hash, whoever made it.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn multisig_of(&self, payload: B256) -> Result<MultisigRow, LedgerError> {
+        self.read(&format!("/safe/multisigs/{}", hex::encode(payload))).await
     }
 
     /// Adds this member's signatures to a group's request.

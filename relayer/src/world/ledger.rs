@@ -97,6 +97,13 @@ pub trait SubmitPayout: Send + Sync {
         transaction: &Transaction,
     ) -> impl Future<Output = Result<Registered, LedgerFault>> + Send;
 
+    /// What turns this member's spend key into the key of each input, asked for past all shared requests. Empty where there
+    /// is nothing to sign any more.
+    ///
+    /// # Errors
+    /// Those of every call.
+    fn views(&self, transaction: &Transaction) -> impl Future<Output = Result<Vec<GhostScalar>, LedgerFault>> + Send;
+
     /// Adds the member's signatures in `signed`. It broadcasts at the threshold.
     ///
     /// # Errors
