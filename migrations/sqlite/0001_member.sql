@@ -87,12 +87,14 @@ create table checkpoint_signatures (
     signature blob not null
 ) strict;
 
--- Derived transactions, in the order of their derivation.
+-- Derived transactions, in the order of their derivation. Attempts hold the payload in hand and the proof of each dead
+-- one (DERIVATION.md C5); there are none before the first payload.
 create table derived (
     position integer primary key,
     trace blob not null unique,
     body text not null,
     attempt integer not null default 0,
+    attempts text,
     final_hash blob
 ) strict;
 create index derived_open on derived (position) where final_hash is null;
@@ -113,6 +115,16 @@ create table coin_guards (
     payload_hash blob not null,
     trace blob not null,
     attempt integer not null,
+    primary key (coin_hash, coin_index)
+) strict, without rowid;
+create index coin_guards_payload on coin_guards (payload_hash);
+
+-- What turns this member's spend key into its key of a coin: kept, for the ledger's API may be down or locked when the
+-- coin is to be signed for again. Worthless without the spend key, but it tells whose coins are whose.
+create table coin_views (
+    coin_hash blob not null,
+    coin_index integer not null,
+    scalar blob not null,
     primary key (coin_hash, coin_index)
 ) strict, without rowid;
 

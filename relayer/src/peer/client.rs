@@ -1,6 +1,7 @@
 //! The asking end.
 
-use lockstep_core::{B256, Uuid};
+use lockstep_core::mixin::Signature;
+use lockstep_core::{B256, Uuid, payout};
 use reqwest::{Client, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +13,8 @@ use super::wire::{
     STATUS,
 };
 use crate::http::{HttpError, http_client, read_body};
+use crate::world::chain::Cause;
+use crate::world::peer::PullPayouts;
 
 use super::{BODY_MAX, InputSignature, Local, Partial, PeerConfig, Status, WINDOW_S};
 
@@ -117,6 +120,27 @@ impl PeerClient {
             StatusCode::CONFLICT => Err(PeerError::Halted { member }),
             _ => Err(PeerError::refused(member, status, &body)),
         }
+    }
+}
+
+impl PullPayouts for PeerClient {
+    async fn pull_payout_hash(&self, member: u8, trace: Uuid, attempt: u32) -> Result<Option<B256>, Cause> {
+        Ok(Self::pull_payout_hash(self, member, trace, attempt).await?)
+    }
+
+    async fn pull_payout_signatures(
+        &self,
+        member: u8,
+        trace: Uuid,
+        attempt: u32,
+    ) -> Result<Option<Vec<payout::InputSignature>>, Cause> {
+        let Some(signed) = self.pull_payout_signature(member, trace, attempt).await? else { return Ok(None) };
+        let one = |(input, signed): (u16, &InputSignature)| {
+            let signature = Signature(signed.signature);
+            (signed.input == input).then_some(payout::InputSignature { key: signed.key, signature })
+        };
+        let part = (0..).zip(&signed).map(one).collect::<Option<_>>();
+        Ok(Some(part.ok_or(PeerError::WrongAnswer { member })?))
     }
 }
 

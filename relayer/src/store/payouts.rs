@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use lockstep_core::derive::Derived;
-use lockstep_core::mixin::Signature;
+use lockstep_core::mixin::{GhostScalar, Signature};
 use lockstep_core::output::{CoinId, Output};
-use lockstep_core::payout::{self, InputSignature};
+use lockstep_core::payout::{self, Attempts, InputSignature};
 use lockstep_core::{B256, Uuid};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Store, StoreError, body, hash, unsigned};
+use super::{Store, StoreError, body, hash, signed, text, unsigned};
 
 /// A derived transaction that is not final yet.
 #[derive(Clone, Debug)]
@@ -19,8 +19,8 @@ pub struct OpenPayout {
     pub id: Uuid,
     /// What is to be paid.
     pub derived: Derived,
-    /// The attempt in force (DERIVATION.md C5).
-    pub attempt: u32,
+    /// The attempt in hand, and those that are proven dead (DERIVATION.md C5).
+    pub attempts: Attempts,
 }
 
 /// The bytes of a derived transaction at one attempt.
@@ -33,14 +33,32 @@ pub struct Payload {
 }
 
 impl Store {
-    /// The oldest derived transactions that are not final yet, at most `limit`.
+    /// The traces of derived transactions that are not final yet, in order of derivation, at most `limit` behind `after`,
+    /// each with its position; 0 is before the first.
     ///
     /// # Errors
     /// Reports an unreadable row.
-    pub async fn open_payouts(&self, limit: u32) -> Result<Vec<OpenPayout>, StoreError> {
-        let query = "select trace, body, attempt from derived where final_hash is null order by position limit $1";
-        let rows = sqlx::query(query).bind(limit).fetch_all(&self.reader).await?;
-        rows.iter().map(open_payout).collect()
+    pub async fn open_payouts(&self, after: u64, limit: u32) -> Result<Vec<(u64, Uuid)>, StoreError> {
+        let query = "select position, trace from derived where final_hash is null and position > $1 \
+                     order by position limit $2";
+        let after = signed(after, "position")?;
+        let rows = sqlx::query(query).bind(after).bind(limit).fetch_all(&self.reader).await?;
+        let read = |row: &SqliteRow| Ok((unsigned(row.try_get(0)?, "position")?, uuid(row.try_get(1)?)?));
+        rows.iter().map(read).collect()
+    }
+
+    /// A derived transaction by its trace, or `None` once it is final.
+    ///
+    /// # Errors
+    /// Reports an unreadable row.
+    pub async fn open_payout(&self, trace: Uuid) -> Result<Option<OpenPayout>, StoreError> {
+        let row = sqlx::query("select body, attempts from derived where trace = $1 and final_hash is null")
+            .bind(trace.as_bytes().as_slice())
+            .fetch_optional(&self.reader)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let derived = body(row.try_get(0)?, "derived transaction")?;
+        Ok(Some(OpenPayout { id: trace, derived, attempts: attempts(row.try_get(1)?)? }))
     }
 
     /// How many derived transactions are not final yet.
@@ -103,23 +121,43 @@ impl Store {
         row.map(|row| body(row.try_get(0)?, "output")).transpose()
     }
 
-    /// Fixes the bytes of a derived transaction at an attempt. What is fixed is served to peers, so it never changes.
+    /// Fixes the bytes of the attempt in hand, together with `attempts` that names them. What is fixed is served to peers,
+    /// so it never changes.
     ///
     /// # Errors
-    /// Other bytes already fixed are a contradiction.
-    pub async fn fix_payload(&self, trace: Uuid, attempt: u32, payload: &Payload) -> Result<(), StoreError> {
-        let insert = "insert into payloads (trace, attempt, hash, raw) values ($1, $2, $3, $4) on conflict do nothing";
+    /// Other bytes already fixed, or another attempt in hand, are a contradiction; then nothing is written.
+    pub async fn fix_payload(&self, trace: Uuid, attempts: &Attempts, payload: &Payload) -> Result<(), StoreError> {
+        let attempt = attempts.number();
+        let mut tx = self.writer.begin().await?;
+        let insert = "insert into payloads (trace, attempt, hash, raw) values ($1, $2, $3, $4) \
+                      on conflict (trace, attempt) do update set raw = $4 where hash = $3 and raw = $4";
         let written = sqlx::query(insert)
             .bind(trace.as_bytes().as_slice())
             .bind(attempt)
             .bind(payload.hash.as_slice())
             .bind(payload.raw.as_slice())
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
-        if written.rows_affected() == 1 || self.payload(trace, attempt).await?.as_ref() == Some(payload) {
-            return Ok(());
+        let held = write_attempts(&mut tx, trace, attempt, attempts).await?;
+        if written.rows_affected() != 1 || !held || attempts.payload() != Some(payload.hash) {
+            return Err(StoreError::Contradiction(format!("payout {trace} attempt {attempt} already has other bytes")));
         }
-        Err(StoreError::Contradiction(format!("payout {trace} attempt {attempt} already has other bytes")))
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Goes on from attempt `from`, whose payload `attempts` proves dead, to the next one.
+    ///
+    /// # Errors
+    /// An attempt in hand that is not `from` is a contradiction: there is one driver, and attempts never go back.
+    pub async fn next_attempt(&self, trace: Uuid, from: u32, attempts: &Attempts) -> Result<(), StoreError> {
+        let mut tx = self.writer.begin().await?;
+        let follows = from.checked_add(1) == Some(attempts.number());
+        if !follows || !write_attempts(&mut tx, trace, from, attempts).await? {
+            return Err(StoreError::Contradiction(format!("payout {trace} does not stand at attempt {from}")));
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     /// The fixed bytes of a derived transaction at an attempt.
@@ -135,10 +173,13 @@ impl Store {
         row.map(|row| Ok(Payload { hash: hash(row.try_get(0)?, "payload hash")?, raw: row.try_get(1)? })).transpose()
     }
 
-    /// Promises each of `coins` to one payload, durably, before a signature over it may exist (DERIVATION.md C2).
+    /// Promises each of `coins` to the payload of the attempt in hand, durably, before a signature over it may exist
+    /// (DERIVATION.md C2). A coin passes from an earlier attempt only where the stored attempts prove that one dead; proof
+    /// and promise are read and written in one transaction.
     ///
     /// # Errors
-    /// A coin promised to another payload is a contradiction; then nothing is written.
+    /// A coin promised to another payload is a contradiction, and so is a payload that is not in hand; then nothing is
+    /// written.
     pub async fn guard_coins(
         &self,
         trace: Uuid,
@@ -147,6 +188,11 @@ impl Store {
         coins: &[CoinId],
     ) -> Result<(), StoreError> {
         let mut tx = self.writer.begin().await?;
+        let held = read_attempts(&mut tx, trace).await?;
+        let is_dead = held.dead().iter().any(|dead| dead.payload() == payload);
+        if (held.number(), held.payload()) != (attempt, Some(payload)) || is_dead {
+            return Err(StoreError::Contradiction(format!("payout {trace}: {payload} is not the payload in hand")));
+        }
         let mut promised = BTreeMap::new();
         for coin in coins {
             let row = sqlx::query("select payload_hash from coin_guards where coin_hash = $1 and coin_index = $2")
@@ -158,12 +204,13 @@ impl Store {
                 promised.insert(*coin, hash(row.try_get(0)?, "guarded payload hash")?);
             }
         }
-        let unbound = payout::guard(coins, payload, &[], |coin| promised.get(coin).copied())
+        let unbound = payout::guard(coins, payload, held.dead(), |coin| promised.get(coin).copied())
             .map_err(|conflict| StoreError::Contradiction(format!("payout {trace}: {conflict}")))?;
         for coin in unbound {
-            let insert = "insert into coin_guards (coin_hash, coin_index, payload_hash, trace, attempt) \
-                          values ($1, $2, $3, $4, $5)";
-            sqlx::query(insert)
+            let bind = "insert into coin_guards (coin_hash, coin_index, payload_hash, trace, attempt) \
+                        values ($1, $2, $3, $4, $5) on conflict (coin_hash, coin_index) \
+                        do update set payload_hash = $3, trace = $4, attempt = $5";
+            sqlx::query(bind)
                 .bind(coin.transaction.as_slice())
                 .bind(coin.index)
                 .bind(payload.as_slice())
@@ -176,17 +223,26 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps this member's own signatures over a payload.
+    /// Keeps this member's own signatures over `payload`, one for each input.
     ///
     /// # Errors
-    /// Reports what SQLite reports.
+    /// Signatures without a guard row for each input are a contradiction, and are not kept.
     pub async fn save_payload_signatures(
         &self,
         trace: Uuid,
         attempt: u32,
+        payload: B256,
         signatures: &[InputSignature],
     ) -> Result<(), StoreError> {
         let mut tx = self.writer.begin().await?;
+        let guards: i64 = sqlx::query("select count(*) from coin_guards where payload_hash = $1")
+            .bind(payload.as_slice())
+            .fetch_one(&mut *tx)
+            .await?
+            .try_get(0)?;
+        if usize::try_from(guards).ok() != Some(signatures.len()) || signatures.is_empty() {
+            return Err(StoreError::Contradiction(format!("payout {trace}: {payload} was signed without a guard")));
+        }
         for (input, signature) in (0_u16..).zip(signatures) {
             let insert = "insert into payload_signatures (trace, attempt, input, key_index, signature) \
                           values ($1, $2, $3, $4, $5) on conflict do nothing";
@@ -203,15 +259,61 @@ impl Store {
         Ok(())
     }
 
-    /// This member's own signatures over a payload, in input order; empty if it has not signed.
+    /// This member's own signatures over the payload of an attempt, in input order; empty if it has not signed, or where
+    /// the coins are promised to another payload by now.
     ///
     /// # Errors
     /// Reports an unreadable row.
     pub async fn payload_signatures(&self, trace: Uuid, attempt: u32) -> Result<Vec<InputSignature>, StoreError> {
-        let query = "select key_index, signature from payload_signatures \
-                     where trace = $1 and attempt = $2 order by input";
+        let query = "select key_index, signature, \
+                     (select count(*) from coin_guards join payloads on hash = payload_hash \
+                      where payloads.trace = $1 and payloads.attempt = $2) \
+                     from payload_signatures where trace = $1 and attempt = $2 order by input";
         let rows = sqlx::query(query).bind(trace.as_bytes().as_slice()).bind(attempt).fetch_all(&self.reader).await?;
+        let guards = rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>(2))?;
+        if usize::try_from(guards).ok() != Some(rows.len()) {
+            return Ok(Vec::new());
+        }
         rows.iter().map(input_signature).collect()
+    }
+
+    /// Keeps what turns this member's spend key into its keys of `coins`.
+    ///
+    /// # Errors
+    /// Reports what SQLite reports.
+    pub async fn save_views(&self, coins: &[CoinId], views: &[GhostScalar]) -> Result<(), StoreError> {
+        let mut tx = self.writer.begin().await?;
+        for (coin, view) in coins.iter().zip(views) {
+            let insert = "insert into coin_views (coin_hash, coin_index, scalar) values ($1, $2, $3) \
+                          on conflict do nothing";
+            sqlx::query(insert)
+                .bind(coin.transaction.as_slice())
+                .bind(coin.index)
+                .bind(view.to_bytes().as_slice())
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// What turns this member's spend key into its keys of `coins`, in their order; `None` if one was never asked for.
+    ///
+    /// # Errors
+    /// Reports an unreadable row.
+    pub async fn views(&self, coins: &[CoinId]) -> Result<Option<Vec<GhostScalar>>, StoreError> {
+        let mut views = Vec::with_capacity(coins.len());
+        for coin in coins {
+            let row = sqlx::query("select scalar from coin_views where coin_hash = $1 and coin_index = $2")
+                .bind(coin.transaction.as_slice())
+                .bind(coin.index)
+                .fetch_optional(&self.reader)
+                .await?;
+            let Some(row) = row else { return Ok(None) };
+            let scalar = hash(row.try_get(0)?, "view")?;
+            views.push(GhostScalar::from_bytes(scalar.0).map_err(|_| StoreError::Corrupt { what: "view" })?);
+        }
+        Ok(Some(views))
     }
 
     /// The outbounds of all chains that were parked for good: each is an alarm.
@@ -227,13 +329,40 @@ impl Store {
     }
 }
 
-fn open_payout(row: &SqliteRow) -> Result<OpenPayout, StoreError> {
-    let id: Vec<u8> = row.try_get(0)?;
-    Ok(OpenPayout {
-        id: Uuid::from_slice(&id).map_err(|_| StoreError::Corrupt { what: "trace" })?,
-        derived: body(row.try_get(1)?, "derived transaction")?,
-        attempt: row.try_get(2)?,
-    })
+/// Writes the attempts of a payout that stands at attempt `at` and is not final; false if it does not.
+async fn write_attempts(
+    tx: &mut Transaction<'_, Sqlite>,
+    trace: Uuid,
+    at: u32,
+    attempts: &Attempts,
+) -> Result<bool, StoreError> {
+    let update = "update derived set attempt = $3, attempts = $4 \
+                  where trace = $1 and attempt = $2 and final_hash is null";
+    let written = sqlx::query(update)
+        .bind(trace.as_bytes().as_slice())
+        .bind(at)
+        .bind(attempts.number())
+        .bind(text(attempts, "attempts")?)
+        .execute(&mut **tx)
+        .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+async fn read_attempts(tx: &mut Transaction<'_, Sqlite>, trace: Uuid) -> Result<Attempts, StoreError> {
+    let row = sqlx::query("select attempts from derived where trace = $1")
+        .bind(trace.as_bytes().as_slice())
+        .fetch_optional(&mut **tx)
+        .await?;
+    row.map_or(Ok(Attempts::default()), |row| attempts(row.try_get(0)?))
+}
+
+/// Nothing is attempted before the first payload.
+fn attempts(stored: Option<&str>) -> Result<Attempts, StoreError> {
+    stored.map_or_else(|| Ok(Attempts::default()), |stored| body(stored, "attempts"))
+}
+
+fn uuid(bytes: &[u8]) -> Result<Uuid, StoreError> {
+    Uuid::from_slice(bytes).map_err(|_| StoreError::Corrupt { what: "trace" })
 }
 
 fn input_signature(row: &SqliteRow) -> Result<InputSignature, StoreError> {

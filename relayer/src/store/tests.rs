@@ -4,9 +4,9 @@ use lockstep_core::checkpoint::Checkpoint;
 use lockstep_core::derive::{CoinRef, Derived, DerivedMemo, Payee, Record};
 use lockstep_core::frontier::{NodeChange, NodePlace};
 use lockstep_core::machine::{Named, Step};
-use lockstep_core::mixin::Signature;
+use lockstep_core::mixin::{GhostScalar, Input, Output as KernelOutput, RawKey, Signature, Transaction};
 use lockstep_core::output::{CoinId, Output};
-use lockstep_core::payout::InputSignature;
+use lockstep_core::payout::{Attempts, InputSignature, Verdict};
 use lockstep_core::trace::Trace;
 use lockstep_core::{Amount, AssetId, B256, Mix, Uuid};
 use tempfile::TempDir;
@@ -129,19 +129,93 @@ async fn a_promise_should_never_change() {
     store.guard_checkpoint(5, one).await.expect("the same again");
     assert!(store.guard_checkpoint(5, two).await.expect_err("another").is_contradiction());
 
-    let trace = Uuid::from_u128(1);
-    let payload = |hash| Payload { hash, raw: vec![1] };
-    store.fix_payload(trace, 0, &payload(one)).await.expect("first bytes");
-    store.fix_payload(trace, 0, &payload(one)).await.expect("the same again");
-    assert!(store.fix_payload(trace, 0, &payload(two)).await.expect_err("others").is_contradiction());
+    store.commit(&turn(&[3, 5])).await.expect("ok");
+    let (first, other) = (refund(3, 5).id, refund(5, 5).id);
+    let payload = |transaction: &Transaction| Payload { hash: transaction.hash(), raw: vec![1] };
+    let (one, two) = (transaction(&[0, 1], 1), transaction(&[2, 1], 2));
+    store.fix_payload(first, &attempts(&one), &payload(&one)).await.expect("first bytes");
+    store.fix_payload(first, &attempts(&one), &payload(&one)).await.expect("the same again");
+    let refused = store.fix_payload(first, &attempts(&two), &payload(&two)).await;
+    assert!(refused.expect_err("others").is_contradiction());
 
-    let coin = |index| CoinId { transaction: one, index };
-    store.guard_coins(trace, 0, one, &[coin(0), coin(1)]).await.expect("free coins");
-    store.guard_coins(trace, 0, one, &[coin(1), coin(0)]).await.expect("the same again");
-    let conflict = store.guard_coins(Uuid::from_u128(2), 0, two, &[coin(2), coin(1)]).await;
-    assert!(conflict.expect_err("a coin of another payload").is_contradiction());
-    // The refused turn promised nothing: coin 2 is still free.
-    store.guard_coins(trace, 0, one, &[coin(2)]).await.expect("a free coin");
+    let guard = |id, payload: &Transaction| {
+        let (store, hash, coins) = (store.clone(), payload.hash(), payload.coins().expect("coins"));
+        async move { store.guard_coins(id, 0, hash, &coins).await }
+    };
+    guard(first, &one).await.expect("free coins");
+    guard(first, &one).await.expect("the same again");
+    assert!(guard(first, &two).await.expect_err("not the payload in hand").is_contradiction());
+    store.fix_payload(other, &attempts(&two), &payload(&two)).await.expect("first bytes");
+    assert!(guard(other, &two).await.expect_err("a coin of another payload").is_contradiction());
+    // The refused turn promised nothing: no signature over coin 2 can be kept.
+    let signatures = [InputSignature { key: 2, signature: Signature([5; 64]) }];
+    let unguarded = store.save_payload_signatures(other, 0, two.hash(), &signatures).await;
+    assert!(unguarded.expect_err("no guard").is_contradiction());
+}
+
+/// A coin passes on only with the stored proof that the payload before is dead, and then that one's signatures are silent.
+#[tokio::test]
+async fn a_coin_should_pass_to_the_next_attempt_only_with_the_proof() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    store.commit(&turn(&[3])).await.expect("ok");
+    let id = refund(3, 5).id;
+    let (old, new) = (transaction(&[0], 1), transaction(&[0], 2));
+    let payload = |transaction: &Transaction| Payload { hash: transaction.hash(), raw: vec![1] };
+    let coins = old.coins().expect("coins");
+    let mut held = attempts(&old);
+    store.fix_payload(id, &held, &payload(&old)).await.expect("first bytes");
+    store.guard_coins(id, 0, old.hash(), &coins).await.expect("free");
+    let signatures = [InputSignature { key: 2, signature: Signature([5; 64]) }];
+    store.save_payload_signatures(id, 0, old.hash(), &signatures).await.expect("guarded");
+
+    assert!(store.next_attempt(id, 0, &held).await.expect_err("no proof").is_contradiction());
+    assert!(store.guard_coins(id, 1, new.hash(), &coins).await.expect_err("not in hand").is_contradiction());
+    assert_eq!(held.observe(&transaction(&[7], 1)), Ok(Verdict::Dead));
+    assert!(store.next_attempt(id, 1, &held).await.expect_err("not there yet").is_contradiction());
+    store.next_attempt(id, 0, &held).await.expect("the proof");
+    assert!(store.guard_coins(id, 1, old.hash(), &coins).await.expect_err("dead").is_contradiction());
+    store.close().await;
+
+    let store = open(&folder).await;
+    let mut held = store.open_payout(id).await.expect("ok").expect("open").attempts;
+    assert_eq!((held.number(), held.dead().len()), (1, 1));
+    held.build(&new).expect("the second attempt");
+    store.fix_payload(id, &held, &payload(&new)).await.expect("second bytes");
+    assert_eq!(store.payload_signatures(id, 0).await.expect("ok"), signatures, "nobody promised anything else yet");
+    store.guard_coins(id, 1, new.hash(), &coins).await.expect("passed on");
+    assert!(store.payload_signatures(id, 0).await.expect("ok").is_empty());
+    assert_eq!(store.payload(id, 0).await.expect("ok"), Some(payload(&old)));
+}
+
+#[tokio::test]
+async fn views_should_come_back_for_all_coins_or_none() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    let coins = transaction(&[0, 1], 1).coins().expect("coins");
+    let view = |byte| {
+        let mut bytes = [0; 32];
+        bytes[0] = byte;
+        GhostScalar::from_bytes(bytes).expect("a scalar")
+    };
+    store.save_views(&coins[..1], &[view(1)]).await.expect("ok");
+    assert_eq!(store.views(&coins).await.expect("ok"), None);
+    store.save_views(&coins[1..], &[view(2)]).await.expect("ok");
+    assert_eq!(store.views(&coins).await.expect("ok"), Some(vec![view(1), view(2)]));
+}
+
+/// A transaction that spends `coins` (indexes of one transaction) and has an output under `key`.
+fn transaction(coins: &[u16], key: u8) -> Transaction {
+    let coin = |index: &u16| Input::of_coin(CoinId { transaction: B256::ZERO, index: *index });
+    let output = KernelOutput::of_keys(Amount::from_units(1), vec![RawKey([key; 32])], RawKey([99; 32]), 1);
+    Transaction::new(AssetId([1; 32]), coins.iter().map(coin).collect(), vec![output], Vec::new(), Vec::new())
+        .expect("in bounds")
+}
+
+fn attempts(first: &Transaction) -> Attempts {
+    let mut attempts = Attempts::default();
+    attempts.build(first).expect("the first attempt");
+    attempts
 }
 
 #[tokio::test]
@@ -149,19 +223,17 @@ async fn a_payout_should_be_open_until_it_is_final_under_one_hash() {
     let folder = TempDir::new().expect("a folder");
     let store = open(&folder).await;
     store.commit(&turn(&[3, 5])).await.expect("ok");
-    let open = store.open_payouts(10).await.expect("ok");
-    assert_eq!(
-        open.iter().map(|open| &open.derived).collect::<Vec<_>>(),
-        [&refund(3, 5).derived, &refund(5, 5).derived]
-    );
+    let open = store.open_payouts(0, 10).await.expect("ok");
+    assert_eq!(open, [(1, refund(3, 5).id), (2, refund(5, 5).id)]);
+    assert_eq!(store.open_payouts(0, 1).await.expect("ok"), open[..1]);
+    assert_eq!(store.open_payouts(1, 10).await.expect("ok"), open[1..]);
     let (id, hash) = (refund(3, 5).id, B256::repeat_byte(1));
-    assert!(store.payload_signatures(id, 0).await.expect("ok").is_empty());
-    let signatures = [InputSignature { key: 2, signature: Signature([5; 64]) }];
-    store.save_payload_signatures(id, 0, &signatures).await.expect("ok");
-    assert_eq!(store.payload_signatures(id, 0).await.expect("ok"), signatures);
+    let found = store.open_payout(id).await.expect("ok").expect("open");
+    assert_eq!((found.derived, found.attempts), (refund(3, 5).derived, Attempts::default()));
     store.mark_final(id, hash).await.expect("ok");
     store.mark_final(id, hash).await.expect("the same again");
     assert!(store.mark_final(id, B256::repeat_byte(2)).await.expect_err("another").is_contradiction());
     assert_eq!(store.open_payout_count().await.expect("ok"), 1);
     assert_eq!(store.final_hash(id).await.expect("ok"), Some(hash));
+    assert!(store.open_payout(id).await.expect("ok").is_none());
 }

@@ -19,6 +19,8 @@ mod interleaving;
 mod ledger_pay;
 #[cfg(test)]
 mod ledger_rules;
+#[cfg(test)]
+mod payout_attempts;
 mod scenarios;
 #[cfg(test)]
 mod simulation;

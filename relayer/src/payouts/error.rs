@@ -1,0 +1,108 @@
+//! Why a payout does not go on.
+
+use lockstep_core::mixin::DecodeError;
+use lockstep_core::payout::{AttemptError, PartError, PlanError};
+use lockstep_core::{B256, Uuid};
+use thiserror::Error;
+
+use crate::ledger::LookupError;
+use crate::store::StoreError;
+use crate::world::ledger::LedgerFault;
+
+/// Why a payout does not go on.
+#[derive(Debug, Error)]
+pub enum PayoutError {
+    /// The store refused, perhaps because of a contradiction.
+    #[error("the payout's promise cannot be kept")]
+    Store(#[from] StoreError),
+    /// The ledger did not do what was asked.
+    #[error("the ledger does not go along")]
+    Ledger(#[from] LedgerFault),
+    /// The ledger did what its rules exclude, or this member built two payloads for one attempt.
+    #[error("contradiction: payout {payout} at attempt {attempt}")]
+    Attempt {
+        /// The payout.
+        payout: Uuid,
+        /// Which attempt was in hand.
+        attempt: u32,
+        /// What cannot be.
+        #[source]
+        source: AttemptError,
+    },
+    /// The group's own next attempt is on the ledger before this member can prove the one in hand dead. Its nodes lag.
+    #[error("attempt {attempt} is on the ledger as {by}; the proof that the one before is dead is still to come")]
+    Ahead {
+        /// The later attempt.
+        attempt: u32,
+        /// Its payload hash.
+        by: B256,
+    },
+    /// The bytes cannot be built.
+    #[error("the payout cannot be built")]
+    Plan(#[from] PlanError),
+    /// It cannot be signed.
+    #[error("the payout cannot be signed")]
+    Sign(#[from] PartError),
+    /// Stored bytes are no transaction.
+    #[error("the stored payload is no transaction")]
+    Payload(#[from] DecodeError),
+    /// The group file names members that are no ledger users, or the payload spends what is no coin.
+    #[error("the payout is not one of a group of ledger users")]
+    Group,
+    /// t members agree on other bytes: this member's view is wrong, or t members are traitors.
+    #[error("contradiction: members {members:?} derive payload {theirs} for payout {payout}, this member {ours}")]
+    Diverged {
+        /// The payout.
+        payout: Uuid,
+        /// This member's payload hash.
+        ours: B256,
+        /// Theirs.
+        theirs: B256,
+        /// Who.
+        members: Vec<u8>,
+    },
+}
+
+impl PayoutError {
+    /// What a look at the kernel came to.
+    pub(super) fn of_lookup(error: LookupError, payout: Uuid, attempt: u32) -> Self {
+        match error {
+            LookupError::Fault(fault) => Self::Ledger(fault),
+            LookupError::Contradiction(source) => Self::Attempt { payout, attempt, source },
+        }
+    }
+
+    /// True where this member must stop signing (exit code 70).
+    pub const fn is_contradiction(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_contradiction(),
+            Self::Attempt { .. } | Self::Diverged { .. } => true,
+            Self::Ledger(_) | Self::Ahead { .. } | Self::Plan(_) | Self::Sign(_) | Self::Payload(_) | Self::Group => {
+                false
+            }
+        }
+    }
+
+    /// True where waiting alone does not help: it is worth a warning, and a slow pace.
+    pub(super) const fn is_held(&self) -> bool {
+        match self {
+            Self::Ledger(fault) => !fault.retryable() && !matches!(fault, LedgerFault::KeyUsed { .. }),
+            Self::Ahead { .. } => false,
+            Self::Store(_)
+            | Self::Attempt { .. }
+            | Self::Plan(_)
+            | Self::Sign(_)
+            | Self::Payload(_)
+            | Self::Group
+            | Self::Diverged { .. } => true,
+        }
+    }
+
+    /// True where the payload may be dead, which only the kernel can prove.
+    pub(super) const fn asks_for_proof(&self) -> bool {
+        matches!(
+            self,
+            Self::Ledger(LedgerFault::KeyUsed { .. } | LedgerFault::InputLocked { .. } | LedgerFault::Refused { .. })
+        )
+    }
+}

@@ -1,0 +1,393 @@
+//! One step of one payout. Which one is read from the rows, so a restart goes on where the rows stand.
+//!
+//! | a crash after | leaves | and the next step |
+//! |---|---|---|
+//! | build | nothing, or the payload row | asks the key service again, which answers the same |
+//! | agree | the payload row | agrees again |
+//! | guard | guard rows | signs the same payload, for the guard admits no other |
+//! | sign | guard rows; nobody saw a signature | signs again |
+//! | save | own signatures | hands the saved ones in and serves them to peers |
+//! | hand in | the same | pushes: a repetition is harmless |
+//!
+//! Nothing is ever shown before its row is durable: the payload hash is served from the payload row, signatures from
+//! rows that are written only where a guard row stands for each input.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use lockstep_core::derive::{CoinRef, Derived};
+use lockstep_core::mixin::{CoinKeys, GhostScalar, SignedTransaction, Transaction};
+use lockstep_core::output::CoinId;
+use lockstep_core::payout::{self, AttemptError, InputSignature, Plan, ResolvedCoin, Verdict};
+use lockstep_core::trace::{Trace, seed};
+use lockstep_core::{Address, B256, Uuid};
+use tracing::{debug, info, warn};
+
+use super::pace::Pace;
+use super::{Owner, PayoutError};
+use crate::ledger::{LookupError, REVOCATIONS_MAX, final_coins, look_up, request_id};
+use crate::store::{OpenPayout, Payload, Store};
+use crate::world::ledger::{IssueKeys, LedgerFault, ReadKernel, Registered, SendTransaction, SubmitPayout};
+use crate::world::peer::PullPayouts;
+
+/// Attempts of the group that may be on the ledger before this member's nodes show why.
+const AHEAD_MAX: u32 = 4;
+
+/// What a payout is moved with.
+#[derive(Debug)]
+pub(super) struct Steps<L, K, P> {
+    pub(super) owner: Owner,
+    pub(super) ledger: L,
+    pub(super) kernel: K,
+    pub(super) peers: P,
+    pub(super) store: Store,
+}
+
+/// How far a step came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    /// It is final, and done.
+    Final,
+    /// It moved, and may move again at once.
+    Again,
+    /// An input is not final.
+    AwaitsInputs,
+    /// It waits for peers, for its turn or for finality.
+    Waits,
+}
+
+/// A payload with everything that signing needs.
+struct Signable {
+    transaction: Transaction,
+    ids: Vec<CoinId>,
+    coins: Vec<CoinKeys>,
+}
+
+impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayouts> Steps<L, K, P> {
+    pub(super) async fn step(&self, id: Uuid, pace: &mut Pace) -> Result<Moved, PayoutError> {
+        let Some(open) = self.store.open_payout(id).await? else { return Ok(Moved::Final) };
+        let Some(payload) = self.store.payload(open.id, open.attempts.number()).await? else {
+            return self.fix(open).await;
+        };
+        if self.kernel.transaction(payload.hash).await?.is_some_and(|view| view.is_final) {
+            return self.finish(&open, payload.hash).await;
+        }
+        if pace.may_search(Instant::now())
+            && let Some(moved) = self.search(&open, pace).await?
+        {
+            return Ok(moved);
+        }
+        let moved = self.sign_or_push(&open, &payload, pace).await;
+        match moved {
+            Err(error) if error.asks_for_proof() => self.search(&open, pace).await?.ok_or(error),
+            Ok(_) | Err(_) => moved,
+        }
+    }
+
+    async fn finish(&self, open: &OpenPayout, hash: B256) -> Result<Moved, PayoutError> {
+        self.store.mark_final(open.id, hash).await?;
+        info!(payout = %open.id, trace = ?open.derived.trace, attempt = open.attempts.number(), %hash, "payout final");
+        Ok(Moved::Final)
+    }
+
+    /// Fixes the bytes of the attempt in hand, for ever.
+    async fn fix(&self, mut open: OpenPayout) -> Result<Moved, PayoutError> {
+        let attempt = open.attempts.number();
+        let Some(transaction) = self.build(&open, attempt).await? else { return Ok(Moved::AwaitsInputs) };
+        let contradiction = |source| PayoutError::Attempt { payout: open.id, attempt, source };
+        open.attempts.build(&transaction).map_err(contradiction)?;
+        let hash = transaction.hash();
+        let payload = Payload { hash, raw: transaction.unsigned().encode() };
+        self.store.fix_payload(open.id, &open.attempts, &payload).await?;
+        info!(payout = %open.id, trace = ?open.derived.trace, attempt, %hash, "payout built");
+        Ok(Moved::Again)
+    }
+
+    /// The transaction of an attempt; `None` while an input is not final.
+    async fn build(&self, open: &OpenPayout, attempt: u32) -> Result<Option<Transaction>, PayoutError> {
+        let mut coins = BTreeMap::new();
+        for reference in &open.derived.inputs {
+            let Some(coin) = self.resolve(reference).await? else { return Ok(None) };
+            coins.insert(*reference, coin);
+        }
+        let group = &self.owner.group;
+        let plan = Plan::new(
+            &open.derived,
+            (open.id, attempt, seed(&group.id(), open.id, attempt)),
+            |reference| coins.get(reference).copied(),
+            |generation| (generation == 0).then(|| group.mix()),
+        )?;
+        let requests = plan.key_requests();
+        let senders = group.mix().users().ok_or(PayoutError::Group)?;
+        let keys = if requests.is_empty() { Vec::new() } else { self.ledger.issue_keys(&senders, &requests).await? };
+        Ok(Some(plan.build(&keys)?))
+    }
+
+    async fn resolve(&self, reference: &CoinRef) -> Result<Option<ResolvedCoin>, PayoutError> {
+        match reference {
+            CoinRef::Output(id) => {
+                let output = self.store.output(*id).await?;
+                Ok(output.map(|output| ResolvedCoin { id: output.coin, amount: output.amount }))
+            }
+            CoinRef::Virtual { trace, index } => {
+                let parent = self.trace_id(trace);
+                let Some(transaction) = self.store.final_hash(parent).await? else { return Ok(None) };
+                let amount =
+                    self.store.derived(parent).await?.and_then(|Derived { outputs, .. }| {
+                        outputs.get(usize::from(*index)).map(|(_, amount)| *amount)
+                    });
+                Ok(amount.map(|amount| ResolvedCoin { id: CoinId { transaction, index: *index }, amount }))
+            }
+        }
+    }
+
+    /// Looks on the kernel for what settles the payload in hand. Only the kernel's proof makes a next attempt, never a
+    /// peer's word: a member that lags finds the same proof.
+    async fn search(&self, open: &OpenPayout, pace: &mut Pace) -> Result<Option<Moved>, PayoutError> {
+        let (attempt, mut attempts) = (open.attempts.number(), open.attempts.clone());
+        match look_up(&self.kernel, &mut attempts).await {
+            Ok(Verdict::Unrelated) => Ok(None),
+            Ok(Verdict::Paid) => match attempts.payload() {
+                Some(hash) => self.finish(open, hash).await.map(Some),
+                None => Ok(None),
+            },
+            Ok(Verdict::Dead) => {
+                self.store.next_attempt(open.id, attempt, &attempts).await?;
+                pace.restart(Instant::now());
+                warn!(payout = %open.id, trace = ?open.derived.trace, attempt, proof = ?attempts.dead().last(),
+                    "somebody took an output key of the payload, which is dead; the next attempt takes other keys");
+                Ok(Some(Moved::Again))
+            }
+            Err(LookupError::Contradiction(AttemptError::ForeignSpend { coin, by })) => {
+                Err(self.judge_spend(open, coin, by).await?)
+            }
+            Err(error) => Err(PayoutError::of_lookup(error, open.id, attempt)),
+        }
+    }
+
+    /// A final transaction that spends an input is foreign, unless it is what this member would build next: then others
+    /// had the proof earlier, and its own will follow.
+    async fn judge_spend(&self, open: &OpenPayout, coin: CoinId, by: B256) -> Result<PayoutError, PayoutError> {
+        let attempt = open.attempts.number();
+        for ahead in 1..=AHEAD_MAX {
+            let next = attempt.saturating_add(ahead);
+            if self.build(open, next).await?.is_some_and(|transaction| transaction.hash() == by) {
+                return Ok(PayoutError::Ahead { attempt: next, by });
+            }
+        }
+        Ok(PayoutError::Attempt { payout: open.id, attempt, source: AttemptError::ForeignSpend { coin, by } })
+    }
+
+    async fn sign_or_push(&self, open: &OpenPayout, payload: &Payload, pace: &mut Pace) -> Result<Moved, PayoutError> {
+        let own = self.store.payload_signatures(open.id, open.attempts.number()).await?;
+        if own.is_empty() {
+            return self.sign(open, payload).await;
+        }
+        let turns = self.rank(&payload.hash).saturating_add(1);
+        // Even where nobody has to wait for a turn, a push asks all peers: not at every look.
+        let turn = self.owner.takeover.saturating_mul(turns).max(Duration::from_millis(50));
+        if pace.may_push(Instant::now(), turn) { self.push(open, payload, own, pace).await } else { Ok(Moved::Waits) }
+    }
+
+    /// Once t members have fixed the same bytes: promises the coins, signs, and only then shows the signatures.
+    async fn sign(&self, open: &OpenPayout, payload: &Payload) -> Result<Moved, PayoutError> {
+        let attempt = open.attempts.number();
+        let Some(signable) = self.signable(payload).await? else { return Ok(Moved::AwaitsInputs) };
+        if !self.agreed(open, payload).await? {
+            return Ok(Moved::Waits);
+        }
+        // Write: from here on this member signs nothing else over these coins.
+        self.store.guard_coins(open.id, attempt, payload.hash, &signable.ids).await?;
+        let Some((request, views)) = self.views(open, &signable).await? else { return Ok(Moved::Waits) };
+        // Sign: in memory only. It fails for views that do not open every coin.
+        let own = payout::sign(&signable.transaction, &signable.coins, &views, &self.owner.spend)?;
+        // Save: the store refuses signatures without guards.
+        self.store.save_views(&signable.ids, &views).await?;
+        self.store.save_payload_signatures(open.id, attempt, payload.hash, &own).await?;
+        info!(payout = %open.id, attempt, hash = %payload.hash, inputs = own.len(), "payout signed");
+        // Speak: peers read the rows; the API gets them here. Without it, parts go from peer to peer and to the kernel.
+        match request {
+            Some(request) => self.hand_in(request, &signable, &own).await?,
+            None => self.register_and_hand_in(open, &signable, &own).await?,
+        }
+        Ok(Moved::Waits)
+    }
+
+    /// True when t members, this one among them, have fixed the same bytes.
+    async fn agreed(&self, open: &OpenPayout, payload: &Payload) -> Result<bool, PayoutError> {
+        let need = usize::from(self.owner.group.threshold());
+        let (ours, attempt) = (payload.hash, open.attempts.number());
+        let mut hashes = BTreeMap::from([(ours, BTreeSet::from([self.owner.member]))]);
+        let ask = |member| async move { (member, self.peers.pull_payout_hash(member, open.id, attempt).await) };
+        let mut answers: FuturesUnordered<_> = self.others().map(ask).collect();
+        while let Some((member, answer)) = answers.next().await {
+            let hash = match answer {
+                Ok(Some(hash)) => hash,
+                Ok(None) => continue,
+                Err(error) => {
+                    debug!(member, payout = %open.id, error, "no payload hash");
+                    continue;
+                }
+            };
+            let same = hashes.entry(hash).or_default();
+            same.insert(member);
+            if same.len() < need {
+                continue;
+            }
+            if hash == ours {
+                return Ok(true);
+            }
+            let members = same.iter().copied().collect();
+            return Err(PayoutError::Diverged { payout: open.id, ours, theirs: hash, members });
+        }
+        if hashes.len() > 1 {
+            warn!(payout = %open.id, trace = ?open.derived.trace, attempt, %ours, ?hashes,
+                "members derive different payloads");
+        }
+        Ok(need <= 1)
+    }
+
+    /// What opens this member's keys: as kept from an earlier attempt, as a shared request at the ledger's API gives them,
+    /// or as a request of its own gives them, which nobody else can take or revoke beforehand. `None` where enough others
+    /// signed already.
+    async fn views(
+        &self,
+        open: &OpenPayout,
+        signable: &Signable,
+    ) -> Result<Option<(Option<Uuid>, Vec<GhostScalar>)>, PayoutError> {
+        if let Some(kept) = self.store.views(&signable.ids).await? {
+            return Ok(Some((None, kept)));
+        }
+        match self.register(open, &signable.transaction).await {
+            Ok(Some((request, registered))) if !registered.views.is_empty() => {
+                return Ok(Some((Some(request), registered.views)));
+            }
+            Ok(Some((_, registered))) if registered.signers.len() >= usize::from(registered.threshold) => {
+                return Ok(None);
+            }
+            // Whoever signed something else over a coin there has locked it there, not on the kernel.
+            Ok(_) | Err(PayoutError::Ledger(LedgerFault::InputLocked { .. })) => {}
+            Err(error) => return Err(error),
+        }
+        let views = self.ledger.views(&signable.transaction).await?;
+        warn!(payout = %open.id, "no shared request can be used; signatures go from peer to peer");
+        Ok((!views.is_empty()).then_some((None, views)))
+    }
+
+    /// Registers the payload with the ledger's API, under the next request id where one is revoked or taken. `None` if all
+    /// are: a hostile member can do that, and stops nothing by it.
+    async fn register(
+        &self,
+        open: &OpenPayout,
+        transaction: &Transaction,
+    ) -> Result<Option<(Uuid, Registered)>, PayoutError> {
+        for revocations in 0..=REVOCATIONS_MAX {
+            let request = request_id(open.id, open.attempts.number(), revocations);
+            match self.ledger.register(request, transaction).await {
+                Ok(registered) if registered.revoked_by.is_none() => return Ok(Some((request, registered))),
+                Ok(registered) => debug!(payout = %open.id, %request, by = ?registered.revoked_by, "request revoked"),
+                Err(LedgerFault::Conflict { theirs, .. }) => {
+                    debug!(payout = %open.id, %request, %theirs, "request stands for another payload");
+                }
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn register_and_hand_in(
+        &self,
+        open: &OpenPayout,
+        signable: &Signable,
+        own: &[InputSignature],
+    ) -> Result<(), PayoutError> {
+        match self.register(open, &signable.transaction).await? {
+            Some((request, _)) => self.hand_in(request, signable, own).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn hand_in(&self, request: Uuid, signable: &Signable, own: &[InputSignature]) -> Result<(), PayoutError> {
+        let signed = payout::with_part(&signable.transaction, &signable.coins, own)?;
+        self.ledger.add_signatures(request, &signed).await?;
+        Ok(())
+    }
+
+    /// A signed payout that is not final in time: hands in again, and gives the full transaction to the kernel, whatever
+    /// the API said.
+    async fn push(
+        &self,
+        open: &OpenPayout,
+        payload: &Payload,
+        own: Vec<InputSignature>,
+        pace: &Pace,
+    ) -> Result<Moved, PayoutError> {
+        let Some(signable) = self.signable(payload).await? else { return Ok(Moved::AwaitsInputs) };
+        let handed_in = self.register_and_hand_in(open, &signable, &own).await;
+        if let Err(error) = &handed_in {
+            debug!(payout = %open.id, %error, "the ledger's API does not take the signatures");
+        }
+        let parts = self.parts(open, &signable, own).await;
+        if parts.len() < usize::from(self.owner.group.threshold()) {
+            return handed_in.map(|()| Moved::Waits);
+        }
+        let signed = payout::merge(&signable.transaction, &signable.coins, &parts)?;
+        let turn = usize::try_from(pace.pushes).unwrap_or(usize::MAX);
+        self.kernel.send_transaction(turn, &signed).await?;
+        info!(payout = %open.id, hash = %payload.hash, "payout handed to the kernel");
+        Ok(Moved::Waits)
+    }
+
+    /// The signatures of t members if so many give them. One bad signature spoils a transaction, so each is verified.
+    async fn parts(
+        &self,
+        open: &OpenPayout,
+        signable: &Signable,
+        own: Vec<InputSignature>,
+    ) -> Vec<Vec<InputSignature>> {
+        let (need, attempt) = (usize::from(self.owner.group.threshold()), open.attempts.number());
+        let ask = |member| async move { (member, self.peers.pull_payout_signatures(member, open.id, attempt).await) };
+        let mut answers: FuturesUnordered<_> = self.others().map(ask).collect();
+        let mut parts = vec![own];
+        while parts.len() < need
+            && let Some((member, answer)) = answers.next().await
+        {
+            match answer {
+                Ok(Some(part)) => match payout::verify_part(&signable.transaction, &signable.coins, &part) {
+                    Ok(()) => parts.push(part),
+                    Err(error) => warn!(member, payout = %open.id, %error, "member gave bad payout signatures"),
+                },
+                Ok(None) => {}
+                Err(error) => debug!(member, payout = %open.id, error, "no payout signatures"),
+            }
+        }
+        parts
+    }
+
+    /// The payload with the keys of its coins; `None` unless all of these are final on the kernel.
+    async fn signable(&self, payload: &Payload) -> Result<Option<Signable>, PayoutError> {
+        let transaction = SignedTransaction::decode(&payload.raw)?.transaction().clone();
+        let ids = transaction.coins().ok_or(PayoutError::Group)?;
+        let Some(coins) = final_coins(&self.kernel, &ids).await? else { return Ok(None) };
+        let coins = coins.into_iter().map(|coin| coin.keys).collect();
+        Ok(Some(Signable { transaction, ids, coins }))
+    }
+
+    fn trace_id(&self, trace: &Trace) -> Uuid {
+        let group = &self.owner.group;
+        trace.id(&group.id(), |chain| group.contract(chain).unwrap_or(Address::ZERO))
+    }
+
+    fn others(&self) -> impl Iterator<Item = u8> {
+        let own = self.owner.member;
+        self.owner.group.members().iter().map(|member| member.index).filter(move |index| *index != own)
+    }
+
+    /// Who submits first differs from payout to payout: (index + first bytes of the hash) mod n.
+    fn rank(&self, hash: &B256) -> u32 {
+        let members = u32::try_from(self.owner.group.members().len()).unwrap_or(u32::MAX).max(1);
+        let first = hash.first_chunk::<2>().map_or(0, |bytes| u32::from(u16::from_be_bytes(*bytes)));
+        first.saturating_add(self.owner.member.into()).checked_rem(members).unwrap_or(0)
+    }
+}

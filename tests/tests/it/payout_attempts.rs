@@ -1,0 +1,454 @@
+//! Payouts of four members over the embedded ledger, while somebody works against them: thieves of output keys, hostile
+//! members, an API that is down, crashes between any two promises.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use lockstep::keys::{self, DealMember, DealTerms, MemberKeys};
+use lockstep::ledger::{
+    GroupAddress, KernelNodes, Payment, REVOCATIONS_MAX, SafeApi, Watcher, balance, final_coins, pay, request_id,
+};
+use lockstep::payouts::{Owner, PayoutError, Payouts};
+use lockstep::store::{Commit, Identity, Store};
+use lockstep::world::chain::Cause;
+use lockstep::world::ledger::{IssueKeys, LedgerFault, ReadLedger, Registered, SendTransaction, SubmitPayout};
+use lockstep::world::peer::PullPayouts;
+use lockstep_core::derive::{CoinRef, Derived, DerivedMemo, Payee};
+use lockstep_core::group::Group;
+use lockstep_core::machine::Named;
+use lockstep_core::mixin::{GhostScalar, Output as KernelOutput, PrivateKey, SignedTransaction, Transaction};
+use lockstep_core::output::Output;
+use lockstep_core::payout::{self, AttemptError, GhostKeys, GhostRequest, InputSignature, Plan, ResolvedCoin};
+use lockstep_core::trace::{Trace, seed};
+use lockstep_core::{Address, Amount, AssetId, B256, Mix, Uuid};
+use tempfile::TempDir;
+
+use crate::ledger_rules::bench::{Bench, User, XIN, spend};
+
+const CHAIN: u64 = 31_337;
+const PATIENCE: Duration = Duration::from_secs(30);
+const TAKEOVER: Duration = Duration::from_millis(100);
+
+fn units(text: &str) -> Amount {
+    text.parse().expect("an amount")
+}
+
+fn xin() -> AssetId {
+    AssetId::from_uuid(XIN)
+}
+
+/// The ledger's API as a member reaches it, or not.
+#[derive(Clone)]
+struct Line {
+    api: Arc<SafeApi>,
+    registers: Arc<AtomicBool>,
+    takes_signatures: Arc<AtomicBool>,
+}
+
+impl Line {
+    fn new(api: &Arc<SafeApi>) -> Self {
+        let up = || Arc::new(AtomicBool::new(true));
+        Self { api: Arc::clone(api), registers: up(), takes_signatures: up() }
+    }
+
+    fn set(&self, registers: bool, takes_signatures: bool) {
+        self.registers.store(registers, Ordering::Relaxed);
+        self.takes_signatures.store(takes_signatures, Ordering::Relaxed);
+    }
+}
+
+fn check(is_up: &AtomicBool) -> Result<(), LedgerFault> {
+    let down = || LedgerFault::Transport { doing: "test", retryable: true, source: "the line is down".into() };
+    if is_up.load(Ordering::Relaxed) { Ok(()) } else { Err(down()) }
+}
+
+impl IssueKeys for Line {
+    async fn issue_keys(&self, senders: &[Uuid], requests: &[GhostRequest]) -> Result<Vec<GhostKeys>, LedgerFault> {
+        self.api.issue_keys(senders, requests).await
+    }
+}
+
+impl SubmitPayout for Line {
+    async fn register(&self, request: Uuid, transaction: &Transaction) -> Result<Registered, LedgerFault> {
+        check(&self.registers)?;
+        self.api.register(request, transaction).await
+    }
+
+    async fn views(&self, transaction: &Transaction) -> Result<Vec<GhostScalar>, LedgerFault> {
+        check(&self.registers)?;
+        SubmitPayout::views(&*self.api, transaction).await
+    }
+
+    async fn add_signatures(&self, request: Uuid, signed: &SignedTransaction) -> Result<Registered, LedgerFault> {
+        check(&self.takes_signatures)?;
+        self.api.add_signatures(request, signed).await
+    }
+}
+
+/// That of member number `member`, from 1.
+fn of<T>(all: &[T], member: u8) -> &T {
+    all.get(usize::from(member).saturating_sub(1)).expect("a member")
+}
+
+/// The members' answers to each other: what their stores hold.
+#[derive(Clone)]
+struct Neighbours(Arc<Vec<Store>>);
+
+impl Neighbours {
+    fn store(&self, member: u8) -> &Store {
+        of(&self.0, member)
+    }
+}
+
+impl PullPayouts for Neighbours {
+    async fn pull_payout_hash(&self, member: u8, trace: Uuid, attempt: u32) -> Result<Option<B256>, Cause> {
+        Ok(self.store(member).payload(trace, attempt).await?.map(|payload| payload.hash))
+    }
+
+    async fn pull_payout_signatures(
+        &self,
+        member: u8,
+        trace: Uuid,
+        attempt: u32,
+    ) -> Result<Option<Vec<InputSignature>>, Cause> {
+        let signatures = self.store(member).payload_signatures(trace, attempt).await?;
+        Ok((!signatures.is_empty()).then_some(signatures))
+    }
+}
+
+type Driver = Payouts<Line, Arc<KernelNodes>, Neighbours>;
+
+/// A 3-of-4 group that owes bob 2 of the 5 XIN that alice paid it, and four members that know.
+struct Scene {
+    /// Serves until it is dropped.
+    _bench: Bench,
+    folder: TempDir,
+    alice: User,
+    bob: User,
+    lines: Vec<Line>,
+    kernel: Arc<KernelNodes>,
+    group: Arc<Group>,
+    neighbours: Neighbours,
+    coin: Output,
+    payout: Named,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let bench = Bench::start(Duration::ZERO).await;
+        let [alice, bob, a, b, c, d] = bench.users().await;
+        bench.coin(XIN, "10", &[&alice], 1).await;
+        let lines: Vec<_> = [a, b, c, d].into_iter().map(|member| Line::new(&Arc::new(member.api))).collect();
+        let group = Arc::new(deal(&lines));
+        let kernel = KernelNodes::new(&[format!("http://{}", bench.running.kernel)], 1).expect("one node");
+        let kernel = Arc::new(kernel);
+        let to_group = Payment {
+            receivers: group.mix(),
+            asset: xin(),
+            amount: units("5"),
+            extra: b"fund".to_vec(),
+            trace: Uuid::new_v4(),
+        };
+        pay(&alice.api, &to_group, PATIENCE).await.expect("a payment");
+        let address = GroupAddress::new(&group.mix(), 0).expect("users only");
+        let watcher = Watcher::new(Arc::clone(&lines[0].api), Arc::clone(&kernel), address);
+        let coin = watcher.next_outputs(0).await.expect("outputs").remove(0);
+        let folder = tempfile::tempdir().expect("a folder");
+        let payout = named(&group, 0, &CoinRef::Output(coin.id), (bob.id(), "2"), coin.amount);
+        let mut stores = Vec::new();
+        for member in 1..=4 {
+            let store = open(&path(&folder, member), &group, member).await;
+            let steps = vec![(coin.clone(), None)];
+            let commit = Commit { steps, derived: vec![payout.clone()], ..Commit::default() };
+            store.commit(&commit).await.expect("a turn");
+            stores.push(store);
+        }
+        let neighbours = Neighbours(Arc::new(stores));
+        Self { _bench: bench, folder, alice, bob, lines, kernel, group, neighbours, coin, payout }
+    }
+
+    /// Member number `member` as it is after a start: nothing but its rows.
+    async fn member(&self, member: u8) -> Driver {
+        let line = of(&self.lines, member).clone();
+        let spend = spend_key(&line);
+        let owner = Owner { group: Arc::clone(&self.group), member, spend, takeover: TAKEOVER };
+        let store = open(&path(&self.folder, member), &self.group, member).await;
+        Payouts::new(owner, line, Arc::clone(&self.kernel), self.neighbours.clone(), store)
+    }
+
+    async fn members<const N: usize>(&self, numbers: [u8; N]) -> Vec<Driver> {
+        let mut members = Vec::new();
+        for number in numbers {
+            members.push(self.member(number).await);
+        }
+        members
+    }
+
+    /// The payload hash that a member has fixed for an attempt.
+    async fn hash(&self, member: u8, attempt: u32) -> Option<B256> {
+        let store = self.neighbours.store(member);
+        store.payload(self.payout.id, attempt).await.expect("rows").map(|payload| payload.hash)
+    }
+
+    async fn is_final(&self, member: u8, id: Uuid) -> bool {
+        self.neighbours.store(member).final_hash(id).await.expect("a row").is_some()
+    }
+
+    /// Rounds of `members` (numbers `numbers`) until all of them know that payout `id` is final.
+    async fn until_final(&self, members: &mut [Driver], numbers: &[u8], id: Uuid) {
+        let start = Instant::now();
+        loop {
+            let mut missing = BTreeSet::new();
+            for (driver, number) in members.iter_mut().zip(numbers) {
+                driver.round().await.expect("no contradiction");
+                if !self.is_final(*number, id).await {
+                    missing.insert(*number);
+                }
+            }
+            if missing.is_empty() {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "not final for members {missing:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Bob has his 2 XIN, once, and every one of `numbers` saw the same transaction pay it.
+    async fn assert_paid(&self, numbers: &[u8], attempt: u32) {
+        let coins = self.bob.coins(&[self.bob.id()], 1).await;
+        assert_eq!(coins.iter().filter(|coin| coin.amount == units("2")).count(), 1);
+        let mut hashes = BTreeSet::new();
+        for number in numbers {
+            let store = self.neighbours.store(*number);
+            hashes.insert(store.final_hash(self.payout.id).await.expect("a row").expect("final"));
+            assert_eq!(self.hash(*number, attempt).await, hashes.first().copied());
+        }
+        assert_eq!(hashes.len(), 1);
+    }
+
+    /// The transaction of an attempt, as anybody who knows the group can build it.
+    async fn build(&self, attempt: u32) -> Transaction {
+        let resolved = |_: &CoinRef| Some(ResolvedCoin { id: self.coin.coin, amount: self.coin.amount });
+        let naming = (self.payout.id, attempt, seed(&self.group.id(), self.payout.id, attempt));
+        let plan = Plan::new(&self.payout.derived, naming, resolved, |_| Some(self.group.mix())).expect("a plan");
+        let senders = self.group.mix().users().expect("users");
+        let keys = self.lines[3].api.issue_keys(&senders, &plan.key_requests()).await.expect("keys");
+        plan.build(&keys).expect("a payout")
+    }
+
+    /// Alice pays her own change to an output key of `payload`, final at once.
+    async fn steal_key(&self, payload: &Transaction) {
+        let own = self.alice.coins(&[self.alice.id()], 1).await.into_iter().rev().find(|row| row.amount == units("5"));
+        let own = own.expect("alice's change");
+        let stolen = &payload.outputs()[0];
+        let theft = KernelOutput::of_keys(own.amount, stolen.keys.clone(), stolen.mask, 1);
+        let theft = spend(&[&own], vec![theft]);
+        self.alice.pay(Uuid::new_v4(), &own, theft).await;
+    }
+
+    /// Signatures of a member outside of its service.
+    async fn part(&self, member: u8, transaction: &Transaction) -> Vec<InputSignature> {
+        let line = of(&self.lines, member);
+        let views = SubmitPayout::views(&*line.api, transaction).await.expect("views");
+        let coins = final_coins(&*self.kernel, &[self.coin.coin]).await.expect("read").expect("final");
+        let coins: Vec<_> = coins.into_iter().map(|coin| coin.keys).collect();
+        payout::sign(transaction, &coins, &views, &spend_key(line)).expect("views that fit")
+    }
+
+    async fn with_parts(&self, transaction: &Transaction, members: &[u8]) -> SignedTransaction {
+        let coins = final_coins(&*self.kernel, &[self.coin.coin]).await.expect("read").expect("final");
+        let coins: Vec<_> = coins.into_iter().map(|coin| coin.keys).collect();
+        let mut parts = Vec::new();
+        for member in members {
+            parts.push(self.part(*member, transaction).await);
+        }
+        match parts.as_slice() {
+            [one] => payout::with_part(transaction, &coins, one).expect("a part"),
+            parts => payout::merge(transaction, &coins, parts).expect("enough parts"),
+        }
+    }
+}
+
+fn deal(lines: &[Line]) -> Group {
+    let member = |(port, line): (u16, &Line)| {
+        let keystore = line.api.keystore().clone();
+        let keys = MemberKeys::generate(&format!("m{port}"), Some(keystore), &mut keys::system_entropy);
+        DealMember { keys: keys.expect("keys").public(), peer: format!("http://127.0.0.1:{port}") }
+    };
+    let members: Vec<_> = (7701..).zip(lines).map(member).collect();
+    let terms = DealTerms { threshold: None, chains: vec![CHAIN], fee_asset: XIN, fee_amount: units("0.01") };
+    let dealt = keys::deal(&members, &terms, &mut keys::system_entropy).expect("a group");
+    Group::parse(&dealt.file).expect("a group file")
+}
+
+fn named(group: &Group, k: u64, coin: &CoinRef, (to, amount): (Uuid, &str), of: Amount) -> Named {
+    let change = of.checked_sub(units(amount)).expect("enough");
+    let trace = Trace::Pay { chain: CHAIN, k };
+    let outputs = vec![(Payee::Mix(Mix::of_users([to], 1)), units(amount)), (Payee::Group(0), change)];
+    let memo = DerivedMemo::Pay(b"out".to_vec());
+    let derived = Derived { trace, asset: xin(), inputs: vec![*coin], outputs, memo };
+    Named { id: trace.id(&group.id(), |_| Address::ZERO), derived }
+}
+
+fn path(folder: &TempDir, member: u8) -> PathBuf {
+    folder.path().join(format!("member{member}.db"))
+}
+
+async fn open(path: &std::path::Path, group: &Group, member: u8) -> Store {
+    let identity = Identity { group_digest: group.digest().0, member: member.into() };
+    Store::open(path, identity).await.expect("a database")
+}
+
+fn spend_key(line: &Line) -> PrivateKey {
+    PrivateKey::from_ed25519_seed(line.api.keystore().spend_private_key.expose())
+}
+
+/// t members spend the coin with a transaction that no rule derives: nobody honest may go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_spend_of_an_input_should_be_a_contradiction() {
+    let scene = Scene::start().await;
+    let mut members = scene.members([1, 2, 3]).await;
+    members[0].round().await.expect("built");
+    let foreign = scene.build(99).await;
+    let signed = scene.with_parts(&foreign, &[2, 3, 4]).await;
+    scene.kernel.send_transaction(0, &signed).await.expect("admitted");
+    members[1].round().await.expect("built");
+    let refused = members[2].round().await.expect_err("foreign");
+    assert!(refused.is_contradiction(), "{refused}");
+    let PayoutError::Attempt { attempt: 0, source: AttemptError::ForeignSpend { coin, by }, .. } = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!((coin, by), (scene.coin.coin, foreign.hash()));
+}
+
+/// Somebody takes an output key before anybody signed: all four members prove it, build the same second payload, and pay.
+/// The fourth sleeps meanwhile: it finds the proof by itself, though the second payload has spent the coin by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stolen_key_should_cost_one_attempt_also_for_a_member_that_lags() {
+    let scene = Scene::start().await;
+    let mut members = scene.members([1, 2, 3]).await;
+    for member in &mut members[..2] {
+        member.round().await.expect("built");
+    }
+    let first = scene.build(0).await;
+    assert_eq!((scene.hash(1, 0).await, scene.hash(2, 0).await), (Some(first.hash()), Some(first.hash())));
+    scene.steal_key(&first).await;
+    scene.until_final(&mut members, &[1, 2, 3], scene.payout.id).await;
+    scene.assert_paid(&[1, 2, 3], 1).await;
+    let mut late = scene.members([4]).await;
+    scene.until_final(&mut late, &[4], scene.payout.id).await;
+    scene.assert_paid(&[1, 2, 3, 4], 1).await;
+    assert_eq!(scene.hash(4, 2).await, None);
+}
+
+/// The key is taken after a member signed at the ledger's API, which locks the coin there for the dead payload.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_stolen_between_two_signatures_should_cost_one_attempt() {
+    let scene = Scene::start().await;
+    let mut members = scene.members([1, 2, 3, 4]).await;
+    for member in &mut members[..3] {
+        member.round().await.expect("built, and signed by the third");
+    }
+    let signed = scene.neighbours.store(3).payload_signatures(scene.payout.id, 0).await.expect("rows");
+    assert_eq!(signed.len(), 1);
+    scene.steal_key(&scene.build(0).await).await;
+    scene.until_final(&mut members, &[1, 2, 3, 4], scene.payout.id).await;
+    scene.assert_paid(&[1, 2, 3, 4], 1).await;
+    let silent = scene.neighbours.store(3).payload_signatures(scene.payout.id, 0).await.expect("rows");
+    assert!(silent.is_empty(), "the coin belongs to the second payload now");
+}
+
+/// A hostile member registers another payload under every request id, and in the worse case signs it, which locks the coin
+/// at the ledger's API.
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_requests_should_not_stop_a_payout() {
+    for locks in [false, true] {
+        let scene = Scene::start().await;
+        let hostile = &scene.lines[3].api;
+        let other = scene.build(99).await;
+        for revocations in 0..=REVOCATIONS_MAX {
+            let request = request_id(scene.payout.id, 0, revocations);
+            hostile.register(request, &other).await.expect("a request");
+            if locks {
+                let signed = scene.with_parts(&other, &[4]).await;
+                hostile.add_signatures(request, &signed).await.expect("signed");
+            }
+        }
+        let mut members = scene.members([1, 2, 3]).await;
+        scene.until_final(&mut members, &[1, 2, 3], scene.payout.id).await;
+        scene.assert_paid(&[1, 2, 3], 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_is_down_after_signing_should_not_stop_a_payout() {
+    let scene = Scene::start().await;
+    scene.lines.iter().for_each(|line| line.set(true, false));
+    let mut members = scene.members([1, 2, 3]).await;
+    let start = Instant::now();
+    loop {
+        let mut signed = 0;
+        for (member, number) in members.iter_mut().zip(1..) {
+            member.round().await.expect("no contradiction");
+            let rows = scene.neighbours.store(number).payload_signatures(scene.payout.id, 0).await.expect("rows");
+            signed += rows.len();
+        }
+        if signed == 3 {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "{signed} members signed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    scene.lines.iter().for_each(|line| line.set(false, false));
+    scene.until_final(&mut members, &[1, 2, 3], scene.payout.id).await;
+    scene.assert_paid(&[1, 2, 3], 0).await;
+}
+
+/// A crash after the guard rows (no view, so no signature), then one after the signatures are rows: each start goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_between_promise_signature_and_submission_should_pay_once() {
+    let scene = Scene::start().await;
+    scene.lines.iter().for_each(|line| line.set(false, false));
+    for number in [1, 2, 3, 1, 2, 3] {
+        scene.member(number).await.round().await.expect("guarded");
+        let rows = scene.neighbours.store(number).payload_signatures(scene.payout.id, 0).await.expect("rows");
+        assert!(rows.is_empty(), "no view, no signature");
+    }
+    scene.lines.iter().for_each(|line| line.set(true, false));
+    for number in [1, 2, 3] {
+        scene.member(number).await.round().await.expect("signed");
+        let rows = scene.neighbours.store(number).payload_signatures(scene.payout.id, 0).await.expect("rows");
+        assert_eq!(rows.len(), 1, "saved before it is handed in");
+    }
+    assert_eq!(balance(&scene.bob.api, xin()).await.expect("a balance"), Amount::ZERO);
+    scene.lines.iter().for_each(|line| line.set(true, true));
+    let mut members = scene.members([1, 2, 3, 4]).await;
+    scene.until_final(&mut members, &[1, 2, 3, 4], scene.payout.id).await;
+    scene.assert_paid(&[1, 2, 3, 4], 0).await;
+}
+
+/// What waits blocks nothing else: a payout to nobody and one out of its change are held, the next one is paid.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payout_to_an_unknown_recipient_should_be_held_alone() {
+    let scene = Scene::start().await;
+    let (nobody, of) = (Uuid::from_u128(1), units("9"));
+    let elsewhere = Output { id: Uuid::from_u128(2), sequence: scene.coin.sequence + 1, ..scene.coin.clone() };
+    let held = named(&scene.group, 1, &CoinRef::Output(elsewhere.id), (nobody, "2"), of);
+    let held = Named { derived: Derived { inputs: vec![CoinRef::Output(elsewhere.id)], ..held.derived }, ..held };
+    let change = CoinRef::Virtual { trace: held.derived.trace, index: 1 };
+    let behind = named(&scene.group, 2, &change, (scene.bob.id(), "1"), units("7"));
+    for number in 1..=4 {
+        let elsewhere = Output { amount: of, ..elsewhere.clone() };
+        let derived = vec![held.clone(), behind.clone()];
+        let commit = Commit { steps: vec![(elsewhere, None)], derived, ..Commit::default() };
+        scene.neighbours.store(number).commit(&commit).await.expect("a turn");
+    }
+    let mut members = scene.members([1, 2, 3, 4]).await;
+    scene.until_final(&mut members, &[1, 2, 3, 4], scene.payout.id).await;
+    scene.assert_paid(&[1, 2, 3, 4], 0).await;
+    let open = scene.neighbours.store(1).open_payouts(0, 10).await.expect("rows");
+    assert_eq!(open.iter().map(|(_, id)| *id).collect::<Vec<_>>(), [held.id, behind.id]);
+}
