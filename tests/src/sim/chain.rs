@@ -168,11 +168,9 @@ impl Chain {
         (certified, reverted)
     }
 
-    /// The oldest block that is not final becomes so.
-    pub(super) fn finalize(&mut self) {
-        if self.blocks.len() > 1 {
-            self.blocks.pop_front();
-        }
+    /// The oldest block that is not final becomes so. Returns whether there was one.
+    pub(super) fn finalize(&mut self) -> bool {
+        self.blocks.len() > 1 && self.blocks.pop_front().is_some()
     }
 
     /// The newest block never was; what it held is lost. Returns whether there was one.

@@ -246,8 +246,8 @@ pub(super) fn unrest(members: &[Member], ledger: &Ledger, chains: &BTreeMap<u64,
             return Some(format!("member {name} has not read all"));
         }
         if let Some((id, payout)) = member.disk.payouts.iter().find(|(_, payout)| payout.final_hash.is_none()) {
-            let attempt = payout.attempts.number();
-            return Some(format!("member {name} waits for {:?} ({id}, attempt {attempt})", payout.derived.trace));
+            let state: String = members.iter().map(|member| member.payout_state(id)).collect();
+            return Some(format!("member {name} waits for {:?} ({id}):{state}", payout.derived.trace));
         }
         if let Some((chain, k)) = member.waiting().first() {
             return Some(format!("outbound {k} of chain {chain} waits in escrow"));

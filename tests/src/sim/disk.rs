@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockstep_core::bls::Signature;
 use lockstep_core::checkpoint::Checkpoint;
-use lockstep_core::derive::{Class, Derived, Record};
+use lockstep_core::derive::{Class, CoinRef, Derived, Record};
 use lockstep_core::frontier::VersionedNodes;
 use lockstep_core::machine::{Machine, Named, Opened, Step};
 use lockstep_core::message::Message;
@@ -12,9 +12,9 @@ use lockstep_core::mixin::Transaction;
 use lockstep_core::output::{CoinId, Output};
 use lockstep_core::payout::{self, Attempts, InputSignature};
 use lockstep_core::trace::ChainId;
-use lockstep_core::{B256, Uuid};
+use lockstep_core::{Amount, B256, Uuid};
 
-use super::setup::{CHAINS, rules};
+use super::setup::{CHAINS, rules, trace_id};
 use super::{Checked, broken};
 
 /// Everything of one turn of the driver.
@@ -30,6 +30,8 @@ pub(super) struct Commit {
 #[derive(Clone, Debug)]
 pub(super) struct Payout {
     pub(super) derived: Derived,
+    /// Payouts that must be final before its bytes exist.
+    pub(super) parents: Vec<Uuid>,
     pub(super) attempts: Attempts,
     pub(super) final_hash: Option<B256>,
 }
@@ -37,6 +39,8 @@ pub(super) struct Payout {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     pub(super) outputs: Vec<Output>,
+    /// Where the applied outputs lie.
+    pub(super) coins: BTreeMap<Uuid, (CoinId, Amount)>,
     pub(super) steps: BTreeMap<u64, Checkpoint>,
     pub(super) classes: BTreeMap<Uuid, Class>,
     pub(super) nodes: VersionedNodes,
@@ -76,6 +80,7 @@ impl Disk {
     pub(super) fn commit_inputs(&mut self, commit: &Commit) {
         for (output, step) in &commit.steps {
             self.outputs.push(output.clone());
+            self.coins.insert(output.id, (output.coin, output.amount));
             if let Some(step) = step {
                 self.insert_step(step);
             }
@@ -99,7 +104,12 @@ impl Disk {
     }
 
     fn insert_derived(&mut self, named: Named) -> Checked {
-        let payout = Payout { derived: named.derived, attempts: Attempts::default(), final_hash: None };
+        let parent = |coin: &CoinRef| match coin {
+            CoinRef::Virtual { trace, .. } => Some(trace_id(trace)),
+            CoinRef::Output(_) => None,
+        };
+        let parents = named.derived.inputs.iter().filter_map(parent).collect();
+        let payout = Payout { derived: named.derived, parents, attempts: Attempts::default(), final_hash: None };
         match self.payouts.insert(named.id, payout) {
             None => Ok(()),
             Some(before) => contradiction(format!("{:?} derived twice", before.derived.trace)),
@@ -144,6 +154,13 @@ impl Disk {
         }
         let messages = self.messages.get(&process)?;
         messages.iter().position(|(_, after)| *after == head).map(|place| place + 1)
+    }
+
+    /// The payouts that can move now. What waits for a parent is passed over, or a long line of changes would take for ever.
+    pub(super) fn open_payouts(&self) -> Vec<Uuid> {
+        let is_final = |id: &Uuid| self.payouts.get(id).is_some_and(|payout| payout.final_hash.is_some());
+        let open = self.payouts.iter().filter(|(_, payout)| payout.final_hash.is_none());
+        open.filter(|(_, payout)| payout.parents.iter().all(is_final)).map(|(id, _)| *id).collect()
     }
 
     /// `Store::guard_checkpoint`.

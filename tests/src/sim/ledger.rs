@@ -72,6 +72,8 @@ pub(super) struct Ledger {
     /// Whom a one-time key pays.
     owners: BTreeMap<RawKey, Uuid>,
     pub(super) transactions: BTreeMap<B256, Admitted>,
+    /// Admitted and not final.
+    open: BTreeSet<B256>,
     coins: BTreeMap<CoinId, Coin>,
     /// The first payload over a coin keeps it.
     pub(super) locks: BTreeMap<CoinId, B256>,
@@ -180,19 +182,20 @@ impl Ledger {
         let hash = transaction.hash();
         let keys = transaction.outputs().iter().flat_map(|output| &output.keys);
         self.keys.extend(keys.map(|key| (*key, hash)));
+        self.open.insert(hash);
         self.transactions.insert(hash, Admitted { transaction, is_final: false, is_ours, senders, inscription });
     }
 
     /// Transactions that wait for their snapshot.
     pub(super) fn admitted(&self) -> Vec<B256> {
-        let open = self.transactions.iter().filter(|(_, admitted)| !admitted.is_final);
-        open.map(|(hash, _)| *hash).collect()
+        self.open.iter().copied().collect()
     }
 
     /// A snapshot: coins come to be.
     pub(super) fn finalize(&mut self, hash: B256) -> Option<Transaction> {
         let admitted = self.transactions.get_mut(&hash)?;
         admitted.is_final = true;
+        self.open.remove(&hash);
         let (transaction, ours) = (admitted.transaction.clone(), admitted.is_ours);
         for (index, output) in (0_u16..).zip(transaction.outputs()) {
             let id = CoinId { transaction: hash, index };
@@ -314,7 +317,7 @@ impl Ledger {
 
     /// Everything final is listed and everything admitted is final.
     pub(super) fn is_quiet(&self) -> bool {
-        self.unlisted.is_empty() && self.admitted().is_empty()
+        self.unlisted.is_empty() && self.open.is_empty()
     }
 
     // ------------------------------------------------------------------ the outside

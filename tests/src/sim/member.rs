@@ -143,13 +143,14 @@ impl Member {
                 commit.records.push((chain, record.clone()));
             }
         }
+        if commit.steps.is_empty() && commit.records.is_empty() {
+            return Ok(());
+        }
         match alive.machine.advance() {
             Ok(advance) => (commit.derived, commit.parked) = (advance.derived, advance.parked),
             Err(error) => return broken("contradiction", error.to_string()),
         }
-        if !commit.steps.is_empty() || !commit.records.is_empty() {
-            alive.staged = Some(commit);
-        }
+        alive.staged = Some(commit);
         Ok(())
     }
 

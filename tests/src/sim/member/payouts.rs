@@ -21,7 +21,7 @@ use super::{Member, Outside};
 const REQUESTS_MAX: u8 = 3;
 
 /// What a crash forgets of a payout.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Signing {
     pub(super) attempt: u32,
     pub(super) hashes: BTreeMap<u8, B256>,
@@ -31,18 +31,32 @@ pub(super) struct Signing {
     is_handed_in: bool,
 }
 
-/// The request ids of a payout in the order in which they are tried. The last one only its member can compute, so nobody
-/// can take all of them.
-pub(crate) fn request_ids(id: Uuid, member: Option<u8>) -> Vec<Uuid> {
+/// The request ids of a payout in the order in which they are tried. The last one only its member can compute (and stands
+/// for one attempt), so nobody can take all of them.
+pub(crate) fn request_ids(id: Uuid, attempt: u32, member: Option<u8>) -> Vec<Uuid> {
     let public = (1..REQUESTS_MAX).map(|number| Uuid::new_v5(&id, format!("request/{number}").as_bytes()));
-    let own = member.map(|member| Uuid::new_v5(&id, format!("private request of {member}").as_bytes()));
+    let own =
+        member.map(|member| Uuid::new_v5(&id, format!("private request of {member}, attempt {attempt}").as_bytes()));
     [id].into_iter().chain(public).chain(own).collect()
 }
 
 impl Member {
+    /// How far it has come with a payout, for a person who looks at a failed seed.
+    pub(crate) fn payout_state(&self, id: &Uuid) -> String {
+        let Some(payout) = self.disk.payouts.get(id) else { return format!("\n  {}: not derived", self.index) };
+        let attempt = payout.attempts.number();
+        let hash = self.disk.payloads.get(&(*id, attempt)).map(Transaction::hash);
+        let is_signed = self.disk.signatures.contains_key(&(*id, attempt));
+        let signing = self.alive.as_ref().and_then(|alive| alive.signing.get(id));
+        let liar = if self.is_liar { "liar " } else { "" };
+        format!(
+            "\n  {liar}{}: attempt {attempt}, payload {hash:?}, signed {is_signed}, final {:?}, {signing:?}",
+            self.index, payout.final_hash
+        )
+    }
+
     pub(super) fn pay(&mut self, out: &mut Outside<'_>) -> Checked {
-        let open: Vec<Uuid> =
-            self.disk.payouts.iter().filter(|(_, payout)| payout.final_hash.is_none()).map(|(id, _)| *id).collect();
+        let open = self.disk.open_payouts();
         if open.is_empty() {
             return Ok(());
         }
@@ -73,12 +87,9 @@ impl Member {
         result
     }
 
-    /// Builds the bytes once all inputs are final, and fixes them.
+    /// Builds the bytes, for all inputs are final, and fixes them.
     fn fix(&mut self, id: Uuid, attempt: u32, out: &mut Outside<'_>) -> Checked {
         let derived = &self.disk.payouts[&id].derived;
-        if derived.inputs.iter().any(|coin| resolve(&self.disk, coin).is_none()) {
-            return Ok(());
-        }
         let names = (id, attempt, seed(&GROUP_ID, id, attempt));
         let address = |generation| (generation == 0).then(group);
         let plan = Plan::new(derived, names, |coin| resolve(&self.disk, coin), address)
@@ -125,7 +136,7 @@ impl Member {
         }
         let Some(coins) = out.ledger.coin_keys(payload) else { return Ok(()) };
         let user = member_user(self.index);
-        let Some((_, views)) = self.register(id, payload, out) else { return Ok(()) };
+        let Some((_, views)) = self.register((id, signing.attempt), payload, out) else { return Ok(()) };
         let own = payout::sign(payload, &coins, &views, &UserKeys::of(user).spend)
             .or_else(|error| broken("contradiction", error.to_string()))?;
         if !self.is_liar {
@@ -140,12 +151,12 @@ impl Member {
     /// The first request id that stands for our payload.
     fn register(
         &self,
-        id: Uuid,
+        (id, attempt): (Uuid, u32),
         payload: &Transaction,
         out: &mut Outside<'_>,
     ) -> Option<(Uuid, Vec<lockstep_core::mixin::GhostScalar>)> {
         let own = (self.fault != Some(Fault::PublicRequestsOnly)).then_some(self.index);
-        for request in request_ids(id, own) {
+        for request in request_ids(id, attempt, own) {
             match out.ledger.register(member_user(self.index), request, payload) {
                 Ok(views) if !views.is_empty() => return Some((request, views)),
                 Ok(_) => return None,
@@ -175,7 +186,7 @@ impl Member {
                 signing.is_handed_in = true;
                 let part = payout::with_part(payload, &coins, own);
                 let part = part.or_else(|error| broken("contradiction", error.to_string()))?;
-                if let Some((request, _)) = self.register(id, payload, out) {
+                if let Some((request, _)) = self.register((id, signing.attempt), payload, out) {
                     // A refusal shows in what is final.
                     let _ = out.ledger.add_signatures(request, &part);
                 }
@@ -213,8 +224,8 @@ fn submit(
 pub(crate) fn resolve(disk: &Disk, coin: &CoinRef) -> Option<ResolvedCoin> {
     match coin {
         CoinRef::Output(id) => {
-            let output = disk.outputs.iter().find(|output| output.id == *id)?;
-            Some(ResolvedCoin { id: output.coin, amount: output.amount })
+            let (id, amount) = *disk.coins.get(id)?;
+            Some(ResolvedCoin { id, amount })
         }
         CoinRef::Virtual { trace, index } => {
             let parent = disk.payouts.get(&trace_id(trace))?;
