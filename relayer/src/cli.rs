@@ -19,7 +19,7 @@ pub use devnet::{DemoArgs, DevnetArgs};
 pub use group::GroupCommand;
 pub use inspect::{InspectCommand, VerifySignatureArgs};
 pub use keygen::{KeygenCommand, KeygenGroupArgs, KeygenMemberArgs};
-pub use pay::{BalanceArgs, PayArgs, UserArgs};
+pub use pay::{BalanceArgs, OnceArgs, PayArgs, RegisterArgs, UserArgs};
 pub use service::MemberArgs;
 
 pub use crate::exit::Exit;
@@ -49,6 +49,8 @@ pub enum Command {
     Devnet(DevnetArgs),
     /// Pay a group on the ledger, with a memo for one of its processes
     Pay(PayArgs),
+    /// Register a contract as this ledger user's process, by a payment of the fee
+    Register(RegisterArgs),
     /// Show what a ledger user holds of an asset
     Balance(BalanceArgs),
     /// Run the whole loop on this machine and check every balance: a chain, a ledger, four members, payments both ways
@@ -98,6 +100,7 @@ pub async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Run(args) => service::run(&args).await,
         Command::Devnet(args) => devnet::devnet(&args).await,
         Command::Pay(args) => pay::pay(&args).await,
+        Command::Register(args) => pay::register(&args).await,
         Command::Balance(args) => pay::balance(&args).await,
         Command::Demo(args) => devnet::demo(&args).await,
         Command::Check(args) => service::check(&args).await,

@@ -1,4 +1,4 @@
-//! A ledger user's commands: pay a group, see a balance.
+//! A ledger user's commands: pay a group, register a contract, see a balance.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use lockstep_core::group::Group;
-use lockstep_core::operation::Operation;
-use lockstep_core::{Amount, AssetId, Uuid};
+use lockstep_core::operation::{GAS_DEFAULT, Operation, Policy, Registration};
+use lockstep_core::{Address, Amount, AssetId, Uuid};
 use serde_json::json;
 
 use super::{Exit, Failure, print_json};
@@ -19,7 +19,7 @@ use crate::ledger::pay::{self, PayError, Payment};
 /// Most bytes of a memo that fits any ledger transaction (kernel: 256 bytes of extra).
 const EXTRA_MAX: usize = 256;
 
-/// Who, and of which ledger and group.
+/// Who, on which ledger, and of which group.
 #[derive(Debug, Args)]
 pub struct UserArgs {
     /// The user's keystore file, as the ledger issues it
@@ -31,17 +31,17 @@ pub struct UserArgs {
     /// The ledger's API
     #[arg(long, value_name = "URL", env = "LOCKSTEP_LEDGER", default_value = "http://127.0.0.1:7700")]
     pub ledger: String,
-    /// A symbol of the group file, or the asset's UUID
-    #[arg(long, value_name = "ASSET")]
-    pub asset: String,
 }
 
 /// What to pay.
 #[derive(Debug, Args)]
 pub struct PayArgs {
-    /// Who pays whom, and in what.
+    /// Who pays whom.
     #[command(flatten)]
     pub user: UserArgs,
+    /// A symbol of the group file, or the asset's UUID
+    #[arg(long, value_name = "ASSET")]
+    pub asset: String,
     /// How much, with at most 8 decimals
     #[arg(long, value_name = "DECIMAL")]
     pub amount: Amount,
@@ -51,6 +51,34 @@ pub struct PayArgs {
     /// What its contract gets: hex after 0x
     #[arg(long, value_name = "0xHEX", default_value = "0x")]
     pub payload: String,
+    /// How long it may take, and how to go on.
+    #[command(flatten)]
+    pub once: OnceArgs,
+}
+
+/// Which contract to register.
+#[derive(Debug, Args)]
+pub struct RegisterArgs {
+    /// Who owns the process, and of which group.
+    #[command(flatten)]
+    pub user: UserArgs,
+    /// The chain of the contract
+    #[arg(long, value_name = "EIP-155 ID")]
+    pub chain: u64,
+    /// The contract, which must have called `bind` for this user's process
+    #[arg(long, value_name = "0xADDRESS")]
+    pub address: Address,
+    /// Gas limit of one call
+    #[arg(long, value_name = "GAS", default_value_t = GAS_DEFAULT)]
+    pub gas: u32,
+    /// How long it may take, and how to go on.
+    #[command(flatten)]
+    pub once: OnceArgs,
+}
+
+/// A payment that is made once, however often it is asked for.
+#[derive(Debug, Args)]
+pub struct OnceArgs {
     /// Names the payment for ever: repeating a command with the same trace never pays twice
     #[arg(long, value_name = "UUID")]
     pub trace: Option<Uuid>,
@@ -62,27 +90,54 @@ pub struct PayArgs {
 /// Whose balance.
 #[derive(Debug, Args)]
 pub struct BalanceArgs {
-    /// Who, and of what.
+    /// Whose, and of which group.
     #[command(flatten)]
     pub user: UserArgs,
+    /// A symbol of the group file, or the asset's UUID
+    #[arg(long, value_name = "ASSET")]
+    pub asset: String,
 }
 
 impl UserArgs {
-    fn open(&self) -> Result<(Group, SafeApi, AssetId)> {
+    fn open(&self) -> Result<(Group, SafeApi)> {
         let group = read_group(&self.group)?;
-        let api = SafeApi::new(&self.ledger, users::load(&self.user)?)?;
-        let asset = asset(&group, &self.asset)?;
-        Ok((group, api, asset))
+        Ok((group, SafeApi::new(&self.ledger, users::load(&self.user)?)?))
     }
 }
 
 pub(super) async fn pay(args: &PayArgs) -> Result<Exit, Failure> {
-    let (group, api, asset) = args.user.open().map_err(Failure::bad_input)?;
+    let (group, api) = args.user.open().map_err(Failure::bad_input)?;
+    let asset = asset(&group, &args.asset).map_err(Failure::bad_input)?;
     let extra = memo(args.process, &args.payload).map_err(Failure::bad_input)?;
-    let trace = args.trace.unwrap_or_else(Uuid::new_v4);
-    let payment = Payment { receivers: group.mix(), asset, amount: args.amount, extra, trace };
-    let patience = Duration::from_secs(args.wait);
-    let paid = pay::pay(&api, &payment, patience).await.map_err(|error| {
+    send(&group, &api, &args.once, (asset, args.amount, extra, args.process)).await
+}
+
+pub(super) async fn register(args: &RegisterArgs) -> Result<Exit, Failure> {
+    let (group, api) = args.user.open().map_err(Failure::bad_input)?;
+    let registration = Registration {
+        chain: args.chain,
+        address: args.address,
+        private: false,
+        policy: Policy::Refund,
+        gas: args.gas,
+        assets: None,
+    };
+    let process = api.user();
+    let extra = Operation::register(process, &registration).map_err(Failure::bad_input)?;
+    let extra = extra.encode().map_err(Failure::bad_input)?;
+    let fee = group.fee();
+    send(&group, &api, &args.once, (AssetId::from_uuid(fee.asset), fee.amount, extra, process)).await
+}
+
+async fn send(
+    group: &Group,
+    api: &SafeApi,
+    once: &OnceArgs,
+    (asset, amount, extra, process): (AssetId, Amount, Vec<u8>, Uuid),
+) -> Result<Exit, Failure> {
+    let trace = once.trace.unwrap_or_else(Uuid::new_v4);
+    let payment = Payment { receivers: group.mix(), asset, amount, extra, trace };
+    let paid = pay::pay(api, &payment, Duration::from_secs(once.wait)).await.map_err(|error| {
         let exit = exit(&error);
         let hint = format!("payment {trace} was not seen to be final; the same command with --trace {trace} goes on");
         Failure::new(exit, anyhow::Error::new(error).context(hint))
@@ -92,14 +147,15 @@ pub(super) async fn pay(args: &PayArgs) -> Result<Exit, Failure> {
         "transaction_hash": paid.transaction,
         "output_id": paid.outputs.first(),
         "asset_id": asset,
-        "amount": args.amount,
-        "process": args.process,
+        "amount": amount,
+        "process": process,
     }))?;
     Ok(Exit::Done)
 }
 
 pub(super) async fn balance(args: &BalanceArgs) -> Result<Exit, Failure> {
-    let (_, api, asset) = args.user.open().map_err(Failure::bad_input)?;
+    let (group, api) = args.user.open().map_err(Failure::bad_input)?;
+    let asset = asset(&group, &args.asset).map_err(Failure::bad_input)?;
     let amount = pay::balance(&api, asset).await.map_err(|error| Failure::new(exit(&error), error))?;
     print_json(&json!({ "user": api.user(), "asset_id": asset, "amount": amount }))?;
     Ok(Exit::Done)

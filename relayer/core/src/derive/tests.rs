@@ -81,7 +81,7 @@ fn decision(number: u64, body: DecisionBody) -> Memo {
 }
 
 fn registration() -> Registration {
-    let (private, policy) = (true, Policy::Strict);
+    let (private, policy) = (false, Policy::Strict);
     Registration { chain: 1, address: Address::repeat_byte(0xaa), private, policy, gas: 300_000, assets: None }
 }
 
@@ -237,6 +237,16 @@ fn a_record_should_wait_for_the_ledger() {
 }
 
 #[test]
+fn a_private_process_should_be_refunded_until_senders_are_masked() {
+    let mut core = Core::new(config()).expect("a sound configuration");
+    let private = Registration { private: true, ..registration() };
+    let applied = core.apply(&output(1), &memo(MemoKind::Register(private))).expect("applies");
+    assert_eq!(applied[0].class, Class::Refund);
+    let applied = core.apply(&output(2), &memo(MemoKind::Register(registration()))).expect("applies");
+    assert_eq!(applied[0].class, Class::Register);
+}
+
+#[test]
 fn messages_should_carry_what_the_contract_reads() {
     let mut core = Core::new(config()).expect("a sound configuration");
     let register = Output { senders: Some(set(&["p1"], 1)), ..output(1) };
@@ -251,7 +261,7 @@ fn messages_should_carry_what_the_contract_reads() {
     ];
     let (zero, none) = (crate::Account::ZERO, AssetId::NONE);
     let (p1, u1) = (crate::Account::of_user(user("p1")), crate::Account::of_user(user("u1")));
-    let registered = [&[0xaa; 20][..], &[0b101], &300_000_u32.to_be_bytes()].concat();
+    let registered = [&[0xaa; 20][..], &[0b100], &300_000_u32.to_be_bytes()].concat();
     let expected = [
         (MessageKind::Register, p1, none, 0, registered.clone()),
         (MessageKind::Call, u1, asset("X"), 1000, b"go".to_vec()),
@@ -328,10 +338,10 @@ fn the_state_digest_should_never_change() {
     }
     let digests: Vec<String> = digests.iter().map(hex::encode).collect();
     let frozen = [
-        "6fa494688f5a2b68983568ce46b360f6769c5120ed42c3632bbb1638cca68caf",
-        "204315eaaf1093812435c936427d694caa2f21911ab82d2fccf4a18be8990126",
-        "4c6fcad27c0d897cc0c7fb70ec9dc0ca7ab66c2282b48fda39f9167dc0043989",
-        "fe7c2f95a8fa82250352415751a754be6bc650fd8c9de51e89abecb851c893d9",
+        "08f7a67d3f22ad36056911346af0ef3e1c25ea0f2cfcfb884f48efc058ad2eae",
+        "e68693b7d41fd4b31a032a95fcb36ef7841a2e061690db3f1ee186f6a7a89393",
+        "145d4609b1c268620c342ffb3407f0973d643dc138d541af6f6457511fb9600c",
+        "52bb91defb7696df7f95ac4e4faaeb1988899b2c8121e277d0d4267c9a2e203f",
     ];
     assert_eq!(digests, frozen);
 }
