@@ -15,5 +15,5 @@ mod sign;
 
 pub use attempts::{AttemptError, Attempts, DeadPayload, Verdict};
 pub use guard::{GuardConflict, guard};
-pub use plan::{GhostKeys, GhostRequest, Plan, PlanError, PlannedOutput, ResolvedCoin};
+pub use plan::{GhostKeys, GhostRequest, Plan, PlanError, PlannedOutput, ResolvedCoin, mask_secret};
 pub use sign::{InputSignature, PartError, merge, own_key, sign, verify_part, with_part};

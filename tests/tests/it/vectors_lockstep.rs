@@ -3,6 +3,7 @@
 //! The file must be what this code computes. After a deliberate change of a format, `LOCKSTEP_WRITE_VECTORS=1` writes it
 //! anew. So that it does not merely repeat the code, the encodings are also compared with those of a Solidity ABI library.
 
+mod masks;
 mod names;
 mod signed;
 mod tree;
@@ -129,6 +130,7 @@ fn vectors() -> Value {
         "memos": names::memos(),
         "traces": names::traces(),
         "hints": names::hints(),
+        "masks": masks::masks(),
     })
 }
 

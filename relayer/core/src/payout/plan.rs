@@ -197,8 +197,13 @@ fn of_answer(output: &PlannedOutput, answer: &GhostKeys, count: usize) -> Option
         .then(|| Output::of_keys(output.amount, answer.keys.clone(), answer.mask, output.receivers.threshold()))
 }
 
-/// r of output `index`: two keccak halves of domain ‖ seed ‖ trace ‖ index ‖ half, reduced. The seed differs by attempt.
-fn mask_secret(seed: &B256, trace: Uuid, index: u16) -> Result<PrivateKey, KeyError> {
+/// The secret r behind the mask R = r·B of an output to bare addresses: the 64 bytes of two keccak halves of
+/// keccak("lockstep/v1/mask") ‖ seed ‖ trace 16 ‖ output index u16 ‖ half u8 (0, 1), reduced as one little-endian number.
+/// The attempt is in the seed. Frozen in `vectors/lockstep.json`.
+///
+/// # Errors
+/// [`KeyError::Zero`], which no hash gives.
+pub fn mask_secret(seed: &B256, trace: Uuid, index: u16) -> Result<PrivateKey, KeyError> {
     let domain = keccak256(MASK_DOMAIN);
     let half = |number: u8| {
         keccak256([domain.as_slice(), seed.as_slice(), trace.as_bytes(), &index.to_be_bytes(), &[number]].concat())
