@@ -195,6 +195,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_lost_key_should_be_found_before_the_spend_that_follows_from_it() {
+        // Whatever the order of the hashes.
+        for next in 2..20 {
+            let mut kernel = Kernel::default();
+            with(&mut kernel.finals, &transaction(5, 1));
+            with(&mut kernel.finals, &transaction(0, next));
+            assert!(matches!(look_up(&kernel, &mut attempts()).await, Ok(Verdict::Dead)));
+        }
+    }
+
+    #[tokio::test]
     async fn coins_should_come_in_the_order_asked_for() {
         let mut kernel = Kernel::default();
         let (first, second) = (transaction(1, 1), transaction(2, 2));
