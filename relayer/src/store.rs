@@ -9,6 +9,8 @@ mod promises;
 mod reads;
 mod submissions;
 
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -50,6 +52,7 @@ impl Store {
     /// Refuses a database that was made for another group file or another member, and reports what SQLite reports.
     pub async fn open(path: &Path, identity: Identity) -> Result<Self, StoreError> {
         let opening = |source| StoreError::Open { path: path.to_path_buf(), source };
+        restrict(path).map_err(|source| opening(sqlx::Error::Io(source)))?;
         let options = SqliteConnectOptions::from_str("sqlite:").map_err(opening)?.filename(path);
         let options = options
             .create_if_missing(true)
@@ -96,6 +99,13 @@ impl Store {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+/// Lets nobody but the owner read the database: it holds what links the group's coins. SQLite gives its side files the
+/// same mode.
+fn restrict(path: &Path) -> std::io::Result<()> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 /// A column as an unsigned number: SQLite's integers are signed, and every number here fits 63 bits.

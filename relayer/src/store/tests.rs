@@ -78,6 +78,19 @@ async fn a_database_of_somebody_else_should_be_refused() {
 }
 
 #[tokio::test]
+async fn nobody_else_should_be_able_to_read_the_database() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    store.commit(&turn(&[3])).await.expect("ok");
+    for file in std::fs::read_dir(folder.path()).expect("a folder") {
+        let file = file.expect("an entry");
+        let mode = file.metadata().expect("a file").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?}", file.file_name());
+    }
+}
+
+#[tokio::test]
 async fn a_turn_should_be_all_or_nothing_and_survive_a_restart() {
     let folder = TempDir::new().expect("a folder");
     let store = open(&folder).await;
