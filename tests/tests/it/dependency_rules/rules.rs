@@ -38,9 +38,8 @@ const IMPURE_STD: [&str; 8] = [
 ];
 /// It looks for certificate files and holds no OpenSSL.
 const PROBE: &str = "openssl-probe";
-/// The only registries.
+/// The only registry.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
-const NPM: &str = "https://registry.npmjs.org/";
 /// Beginnings of paths that exist on one machine only. Split, or this file would break its own rule.
 const MACHINE_PATHS: [&str; 5] =
     [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Use", "rs/"), concat!("/wo", "rk/"), concat!("/mn", "t/")];
@@ -209,7 +208,7 @@ pub(super) const RULES: &[Rule] = &[
         keeps: &[
             ("README.md", "https://example.org/home/page and ~/lockstep"),
             ("Cargo.lock", "source = \"registry+https://github.com/rust-lang/crates.io-index\""),
-            ("package-lock.json", "      \"resolved\": \"https://registry.npmjs.org/a.tgz\","),
+            ("package-lock.json", "      \"integrity\": \"sha512-AAAA\","),
         ],
     },
 ];
@@ -361,9 +360,7 @@ fn machine_bound(file: &SourceFile) -> Vec<Finding> {
         "Cargo.lock" => {
             line.strip_prefix("source = \"").is_some_and(|source| source.trim_end_matches('"') != CRATES_IO)
         }
-        "package-lock.json" => {
-            line.trim().strip_prefix("\"resolved\": \"").is_some_and(|address| !address.starts_with(NPM))
-        }
+        "package-lock.json" => line.trim().starts_with("\"resolved\":"),
         path if path.ends_with(".npmrc") => line.contains("registry"),
         path if path.contains(".cargo/config") => line.contains("[source.") || line.contains("[registries"),
         _ => false,
