@@ -132,74 +132,61 @@ impl Parts {
     }
 
     fn spawn(self) -> Result<Supervisor, MemberError> {
-        let Self {
-            config,
-            group,
-            evm,
-            spend,
-            ledger,
-            kernel,
-            chains,
-            peer,
-            api,
-            store,
-            driver,
-            after,
-            peers,
-            local,
-            checkpoints,
-        } = self;
         let mut tasks = Supervisor::new();
         let (inputs, from_watchers) = mpsc::channel(INPUTS_MAX);
         let (halt, halted) = mpsc::channel(1);
-        let progress = driver.progress();
+        let progress = self.driver.progress();
 
-        let served = chains.keys().copied().collect();
-        let answers = Arc::new(Answers::new(store.clone(), checkpoints.clone(), served, halt));
-        tasks.spawn("peer.server", |stop| serve_peers(peer, peer::router(local, answers), stop));
-        let status = OwnStatus::new(config.member.into(), store.clone());
-        tasks.spawn("api.server", |stop| async move { Ok(api::serve(api, status, stop).await?) });
+        let served = self.chains.keys().copied().collect();
+        let answers = Arc::new(Answers::new(self.store.clone(), self.checkpoints.clone(), served, halt));
+        tasks.spawn("peer.server", |stop| serve_peers(self.peer, peer::router(self.local, answers), stop));
+        let status = OwnStatus::new(self.config.member.into(), self.store.clone());
+        tasks.spawn("api.server", |stop| async move { Ok(api::serve(self.api, status, stop).await?) });
         tasks.spawn("halt", |stop| wait_for_contradiction(halted, stop));
-        tasks.spawn("driver", |stop| async move { Ok(driver.run(from_watchers, stop).await?) });
+        tasks.spawn("driver", |stop| async move { Ok(self.driver.run(from_watchers, stop).await?) });
 
-        let address = GroupAddress::new(&group.mix(), 0).ok_or(MemberError::Group)?;
-        let watcher = Watcher::new(Arc::clone(&ledger), Arc::clone(&kernel), address);
-        let pace = Pace { poll: config.ledger.poll(), settle: config.ledger.settle() };
+        let address = GroupAddress::new(&self.group.mix(), 0).ok_or(MemberError::Group)?;
+        let watcher = Watcher::new(Arc::clone(&self.ledger), Arc::clone(&self.kernel), address);
+        let pace = Pace { poll: self.config.ledger.poll(), settle: self.config.ledger.settle() };
         let to_driver = inputs.clone();
         tasks.spawn("ledger.watcher", move |stop| async move {
-            Ok(watch::ledger(watcher, after, pace, to_driver, stop).await?)
+            Ok(watch::ledger(watcher, self.after, pace, to_driver, stop).await?)
         });
-        let owner =
-            Owner { group: Arc::clone(&group), member: config.member, spend, takeover: config.submit.takeover() };
-        let payouts = Payouts::new(owner, Arc::clone(&ledger), kernel, peers, store.clone());
-        let (period, news) = (config.ledger.poll(), progress.clone());
+        let owner = Owner {
+            group: Arc::clone(&self.group),
+            member: self.config.member,
+            spend: self.spend,
+            takeover: self.config.submit.takeover(),
+        };
+        let payouts = Payouts::new(owner, Arc::clone(&self.ledger), self.kernel, self.peers, self.store.clone());
+        let (period, news) = (self.config.ledger.poll(), progress.clone());
         tasks.spawn("ledger.payouts", move |stop| async move { Ok(payouts.run(news, period, stop).await?) });
 
         let ticker = Ticker {
-            group: Arc::clone(&group),
-            member: config.member,
-            takeover: config.submit.takeover(),
-            ledger: Arc::clone(&ledger),
+            group: Arc::clone(&self.group),
+            member: self.config.member,
+            takeover: self.config.submit.takeover(),
+            ledger: Arc::clone(&self.ledger),
         };
         tasks.spawn("ledger.ticker", move |stop| async move {
             ticker.run(progress, stop).await;
             Ok(())
         });
 
-        let offers = Offers::new(store.clone(), checkpoints);
-        for (id, chain) in chains {
-            let poll = config.chains.get(&id).map_or(Duration::from_secs(1), |chain| chain.poll());
+        let offers = Offers::new(self.store.clone(), self.checkpoints);
+        for (id, chain) in self.chains {
+            let poll = self.config.chains.get(&id).map_or(Duration::from_secs(1), |chain| chain.poll());
             let turns = Turns {
-                member: config.member.into(),
-                members: u16::try_from(group.members().len()).unwrap_or(u16::MAX),
-                step_ms: config.submit.takeover_ms,
+                member: self.config.member.into(),
+                members: u16::try_from(self.group.members().len()).unwrap_or(u16::MAX),
+                step_ms: self.config.submit.takeover_ms,
             };
             let Some(provider) = chain.providers.first().cloned() else { continue };
-            let signer = evm.clone();
+            let signer = self.evm.clone();
             let submitter =
-                Submitter::new(provider, signer, store.clone(), offers.clone(), submitter_config(&chain, turns));
+                Submitter::new(provider, signer, self.store.clone(), offers.clone(), submitter_config(&chain, turns));
             tasks.spawn(format!("evm.submitter.{id}"), move |stop| async move { Ok(submitter.run(stop, poll).await?) });
-            let (to_driver, store) = (inputs.clone(), store.clone());
+            let (to_driver, store) = (inputs.clone(), self.store.clone());
             tasks.spawn(format!("evm.watcher.{id}"), move |stop| async move {
                 watch_chain(chain, store, poll, to_driver, stop).await
             });
