@@ -92,7 +92,7 @@ contract DeliverCallsTest is GroupTest {
         vm.assertEq(group.outboundNonce(), 0);
     }
 
-    /// @dev Park and strict are bytes of the interface and act as refund for now.
+    /// @dev TODO(#4): park and strict are bytes of the interface and act as refund until they have storage of their own.
     function test_RefundsWhateverThePolicy() public {
         for (uint8 policy = 1; policy < 4; ++policy) {
             bytes32 process = bytes32(uint256(0xbad << 112 | policy));

@@ -37,7 +37,8 @@ interface IGroup {
 
     /// @notice A message had no effect on its process: the call failed, the process is not alive, or the message makes
     /// no sense at its place.
-    /// @param policy Policy of the process when it failed: 0 refund, 1 park, 2 strict. All act as refund for now.
+    /// @param policy Policy of the process when it failed: 0 refund, 1 park, 2 strict.
+    /// TODO(#4): park and strict act as refund, for a retry and a waiting mailbox need storage of their own.
     /// @param gasUsed Gas that the failed call took; 0 where nothing was called.
     event Failed(bytes32 indexed process, uint64 indexed nonce, uint8 policy, uint256 gasUsed);
 

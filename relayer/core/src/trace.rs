@@ -60,8 +60,10 @@ impl Trace {
 /// Domain of the seeds of key-service hints.
 const SEED_DOMAIN: &[u8] = b"lockstep/v1/seed";
 
-/// The seed of a payout's hints. It is public for now: whoever knows a hint can ask for the keys before the group does.
-/// Issue 5 replaces it by a group signature over the same parts (DERIVATION.md C1); [`hint`] takes it as it comes.
+/// The seed of a payout's hints. [`hint`] takes a seed as it comes.
+///
+/// TODO(#5): it is public, so whoever computes a hint can ask for the keys before the group does; a group signature over
+/// the same parts makes it secret (DERIVATION.md C1).
 pub fn seed(group_id: &B256, trace: Uuid, attempt: u32) -> B256 {
     let domain = keccak256(SEED_DOMAIN);
     keccak256([domain.as_slice(), group_id.as_slice(), trace.as_bytes(), &attempt.to_be_bytes()].concat())

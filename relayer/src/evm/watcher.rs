@@ -1,8 +1,9 @@
 //! Reads the records of one chain in their final order.
 //!
-//! One endpoint for now. What it says must fit together: the block of the cursor keeps its hash, every log lies in a block
-//! of the hash that the endpoint itself names, outbounds are numbered without gaps, accepted sequences only grow, and at
-//! the newest final block the contract's own counters equal what the logs showed.
+//! It believes one endpoint, whose operator could invent a chain that fits; a quorum with receipt proofs has its place
+//! behind [`ReadChain`] (DESIGN.md section 4). What the endpoint says must fit together: the block of the cursor keeps
+//! its hash, every log lies in a block of the hash that the endpoint itself names, outbounds are numbered without gaps,
+//! accepted sequences only grow, and at the newest final block the contract's own counters equal what the logs showed.
 
 use std::collections::BTreeMap;
 
