@@ -28,7 +28,7 @@ use crate::exit::Exit;
 use crate::ledger::{GroupAddress, KernelNodes, SafeApi, Watcher};
 use crate::offer::{OfferError, Offers};
 use crate::payouts::{Owner, PayoutError, Payouts};
-use crate::peer::{self, Local, PeerClient};
+use crate::peer::{self, Directory, Local, PeerClient};
 use crate::startup::{Ready, ReadyChain};
 use crate::store::{Identity, Store, StoreError};
 use crate::supervisor::{DRAIN, Supervisor, SupervisorError, stop_signal};
@@ -105,7 +105,7 @@ impl Parts {
         let driver = Driver::restore(rules(&group)?, store.clone()).await?;
         let after = driver.progress().borrow().sequence;
         let seconds: peer::Clock = Arc::new(clock::unix_seconds);
-        let local = Local::new(Arc::clone(&group), secrets.identity, seconds).map_err(MemberError::Peer)?;
+        let local = Local::new(Directory::of_group(&group), secrets.identity, seconds).map_err(MemberError::Peer)?;
         let peers = PeerClient::new(local.clone(), &config.peer).map_err(MemberError::PeerClient)?;
         let spend = PrivateKey::from_ed25519_seed(secrets.ledger.spend_private_key.expose());
         let share = Arc::new(secrets.share);

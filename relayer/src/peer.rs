@@ -5,9 +5,11 @@
 //! question may be asked any number of times, by any member, in any order.
 //!
 //! Requests and answers carry HTTP message signatures (RFC 9421) with the members' identity keys; see [`signature`]. Who
-//! asks is the owner of the key, never what a body says.
+//! asks is the owner of the key, never what a body says. Who may ask stands in a [`Directory`], which grows and shrinks
+//! with the group.
 
 mod client;
+mod directory;
 mod guard;
 mod server;
 pub mod signature;
@@ -20,13 +22,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use lockstep_core::group::{Group, Member};
 use lockstep_core::trace::ChainId;
 use lockstep_core::{B256, Uuid};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use client::{Fault, PeerClient, PeerError};
+pub use directory::{Directory, IdentityKey, Listing, Peer};
 pub use server::router;
 
 /// Largest body of a request or an answer, in bytes (DESIGN.md section 9). The largest real one, the signatures of 255
@@ -62,39 +64,39 @@ impl PeerConfig {
 /// A member's own end of every conversation.
 #[derive(Clone)]
 pub struct Local {
-    group: Arc<Group>,
-    index: u8,
+    directory: Directory,
     identity: SigningKey,
     clock: Clock,
 }
 
 impl Local {
-    /// The member of `group` whose identity key this is.
+    /// The one in `directory` whose identity key this is.
     ///
     /// # Errors
-    /// When the key is no member's.
-    pub fn new(group: Arc<Group>, identity: SigningKey, clock: Clock) -> Result<Self, NotAMember> {
-        let index = group.member_by_identity(identity.verifying_key().as_bytes()).ok_or(NotAMember)?.index;
-        Ok(Self { group, index, identity, clock })
+    /// When the key is nobody's there.
+    pub fn new(directory: Directory, identity: SigningKey, clock: Clock) -> Result<Self, NotAMember> {
+        directory.by_identity(identity.verifying_key().as_bytes()).ok_or(NotAMember)?;
+        Ok(Self { directory, identity, clock })
     }
 
-    /// This member's index.
-    pub const fn index(&self) -> u8 {
-        self.index
+    /// All that this end talks to.
+    pub const fn directory(&self) -> &Directory {
+        &self.directory
     }
 
-    fn member(&self, index: u8) -> Option<&Member> {
-        self.group.member(index)
+    /// This end's own identity key.
+    pub fn key(&self) -> IdentityKey {
+        self.identity.verifying_key().to_bytes()
     }
 }
 
 impl std::fmt::Debug for Local {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Local").field("index", &self.index).finish_non_exhaustive()
+        f.debug_struct("Local").field("identity", &hex::encode(self.key())).finish_non_exhaustive()
     }
 }
 
-/// An identity key that is not in the group file.
+/// An identity key that is not in the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the identity key belongs to no member of the group")]
 pub struct NotAMember;

@@ -16,13 +16,15 @@ use crate::http::{HttpError, http_client, read_body};
 use crate::world::chain::Cause;
 use crate::world::peer::PullPayouts;
 
-use super::{BODY_MAX, InputSignature, Local, Partial, PeerConfig, Status, WINDOW_S};
+use super::{BODY_MAX, Directory, InputSignature, Local, Partial, Peer, PeerConfig, Status, WINDOW_S};
 
-/// Asks other members. Cheap to clone; clones share their connections.
+/// Asks other members, by their index. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
 pub struct PeerClient {
     local: Local,
     http: Client,
+    /// The generation whose indexes are meant; the directory's current one where none is named.
+    generation: Option<u32>,
 }
 
 impl PeerClient {
@@ -31,7 +33,25 @@ impl PeerClient {
     /// # Errors
     /// When no HTTP client can be made on this system.
     pub fn new(local: Local, config: &PeerConfig) -> Result<Self, PeerError> {
-        Ok(Self { local, http: http_client(config.timeout()).map_err(PeerError::Client)? })
+        Ok(Self { local, http: http_client(config.timeout()).map_err(PeerError::Client)?, generation: None })
+    }
+
+    /// The same client, whose indexes are those of the members of `generation`, also after the group has turned to another.
+    #[must_use]
+    pub fn of_generation(&self, generation: u32) -> Self {
+        Self { generation: Some(generation), ..self.clone() }
+    }
+
+    /// All that this client can ask.
+    pub const fn directory(&self) -> &Directory {
+        self.local.directory()
+    }
+
+    /// The one that an index means.
+    fn seat(&self, member: u8) -> Result<Peer, PeerError> {
+        let directory = self.local.directory();
+        let generation = self.generation.unwrap_or_else(|| directory.current());
+        directory.by_seat(generation, member).ok_or(PeerError::NotAMember { member, generation })
     }
 
     /// A member's partial signature of the checkpoint at an applied sequence, or `None` while it has none. The signature
@@ -40,8 +60,9 @@ impl PeerClient {
     /// # Errors
     /// See [`PeerError::fault`].
     pub async fn pull_partial(&self, member: u8, sequence: u64) -> Result<Option<Partial>, PeerError> {
-        let answer: Option<Partial> = self.ask(member, PARTIAL, &AskPartial { sequence }).await?;
-        checked(member, answer, |partial| partial.sequence == sequence)
+        let peer = self.seat(member)?;
+        let answer: Option<Partial> = self.ask(&peer, PARTIAL, &AskPartial { sequence }).await?;
+        checked(&peer, answer, |partial| partial.sequence == sequence)
     }
 
     /// The payload hash that a member derives for an attempt of a payout, or `None` while it has none.
@@ -49,8 +70,9 @@ impl PeerClient {
     /// # Errors
     /// See [`PeerError::fault`].
     pub async fn pull_payout_hash(&self, member: u8, trace: Uuid, attempt: u32) -> Result<Option<B256>, PeerError> {
-        let answer: Option<PayoutHash> = self.ask(member, PAYOUT_HASH, &AskPayout { trace, attempt }).await?;
-        let answer = checked(member, answer, |answer| (answer.trace, answer.attempt) == (trace, attempt))?;
+        let peer = self.seat(member)?;
+        let answer: Option<PayoutHash> = self.ask(&peer, PAYOUT_HASH, &AskPayout { trace, attempt }).await?;
+        let answer = checked(&peer, answer, |answer| (answer.trace, answer.attempt) == (trace, attempt))?;
         Ok(answer.map(|answer| answer.hash))
     }
 
@@ -64,9 +86,9 @@ impl PeerClient {
         trace: Uuid,
         attempt: u32,
     ) -> Result<Option<Vec<InputSignature>>, PeerError> {
-        let answer: Option<PayoutSignatures> =
-            self.ask(member, PAYOUT_SIGNATURE, &AskPayout { trace, attempt }).await?;
-        let answer = checked(member, answer, |answer| (answer.trace, answer.attempt) == (trace, attempt))?;
+        let peer = self.seat(member)?;
+        let answer: Option<PayoutSignatures> = self.ask(&peer, PAYOUT_SIGNATURE, &AskPayout { trace, attempt }).await?;
+        let answer = checked(&peer, answer, |answer| (answer.trace, answer.attempt) == (trace, attempt))?;
         Ok(answer.map(|answer| answer.signatures))
     }
 
@@ -75,21 +97,21 @@ impl PeerClient {
     /// # Errors
     /// See [`PeerError::fault`].
     pub async fn pull_status(&self, member: u8) -> Result<Status, PeerError> {
-        self.ask(member, STATUS, &AskStatus {}).await?.ok_or(PeerError::WrongAnswer { member })
+        let peer = self.seat(member)?;
+        self.ask(&peer, STATUS, &AskStatus {}).await?.ok_or_else(|| PeerError::wrong_answer(&peer))
     }
 
     async fn ask<T: DeserializeOwned>(
         &self,
-        member: u8,
+        peer: &Peer,
         path: &'static str,
         question: &(impl Serialize + Sync),
     ) -> Result<Option<T>, PeerError> {
-        let peer = self.local.member(member).ok_or(PeerError::NotAMember(member))?;
         let body = serde_json::to_vec(question).map_err(PeerError::Question)?;
-        let (group, nonce) = (hex::encode(self.local.group.id()), rand::random::<Nonce>());
-        let parts = RequestParts { method: "POST", path, group: &group, to: member };
+        let (group, nonce) = (hex::encode(self.local.directory.group_id()), rand::random::<Nonce>());
+        let parts = RequestParts { method: "POST", path, group: &group, to: peer.key() };
         let headers = signature::sign_request(&self.local.identity, (self.local.clock)(), nonce, parts, &body);
-        let mut request = self.http.post(format!("{}{path}", peer.peer));
+        let mut request = self.http.post(format!("{}{path}", peer.url));
         let mut asked = String::new();
         for (name, value) in headers {
             if name == SIGNATURE {
@@ -98,15 +120,15 @@ impl PeerClient {
             request = request.header(name, value);
         }
         let request = request.header("content-type", "application/json").body(body);
-        let response = request.send().await.map_err(|source| PeerError::http(member, source.into()))?;
+        let response = request.send().await.map_err(|source| PeerError::http(peer, source.into()))?;
 
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = read_body(response, BODY_MAX).await.map_err(|source| PeerError::http(member, source))?;
-        let untrusted = |source| PeerError::Untrusted { member, source };
+        let body = read_body(response, BODY_MAX).await.map_err(|source| PeerError::http(peer, source))?;
+        let untrusted = |source| PeerError::Untrusted { peer: peer.name.clone(), source };
         let signed = match Signed::answer(&headers) {
             Ok(signed) => signed,
             // A member signs only for members: this one does not know us, or something stands between us.
-            Err(_) if !status.is_success() => return Err(PeerError::refused(member, status, &body)),
+            Err(_) if !status.is_success() => return Err(PeerError::refused(peer, status, &body)),
             Err(source) => return Err(untrusted(source)),
         };
         signed.check_time((self.local.clock)(), WINDOW_S).map_err(untrusted)?;
@@ -114,11 +136,11 @@ impl PeerClient {
         match status {
             StatusCode::OK => {
                 let answer = serde_json::from_slice(&body);
-                answer.map(Some).map_err(|source| PeerError::Malformed { member, source })
+                answer.map(Some).map_err(|source| PeerError::Malformed { peer: peer.name.clone(), source })
             }
             StatusCode::NOT_FOUND => Ok(None),
-            StatusCode::CONFLICT => Err(PeerError::Halted { member }),
-            _ => Err(PeerError::refused(member, status, &body)),
+            StatusCode::CONFLICT => Err(PeerError::Halted { peer: peer.name.clone() }),
+            _ => Err(PeerError::refused(peer, status, &body)),
         }
     }
 }
@@ -140,14 +162,15 @@ impl PullPayouts for PeerClient {
             (signed.input == input).then_some(payout::InputSignature { key: signed.key, signature })
         };
         let part = (0..).zip(&signed).map(one).collect::<Option<_>>();
-        Ok(Some(part.ok_or(PeerError::WrongAnswer { member })?))
+        let Some(part) = part else { return Err(PeerError::wrong_answer(&self.seat(member)?).into()) };
+        Ok(Some(part))
     }
 }
 
 /// What was answered must be what was asked.
-fn checked<T>(member: u8, answer: Option<T>, fits: impl FnOnce(&T) -> bool) -> Result<Option<T>, PeerError> {
+fn checked<T>(peer: &Peer, answer: Option<T>, fits: impl FnOnce(&T) -> bool) -> Result<Option<T>, PeerError> {
     match answer {
-        Some(answer) if !fits(&answer) => Err(PeerError::WrongAnswer { member }),
+        Some(answer) if !fits(&answer) => Err(PeerError::wrong_answer(peer)),
         Some(_) | None => Ok(answer),
     }
 }
@@ -169,66 +192,71 @@ pub enum PeerError {
     /// No HTTP client on this system.
     #[error("cannot make an HTTP client")]
     Client(#[source] HttpError),
-    /// An index that the group does not have.
-    #[error("member {0} is not in the group")]
-    NotAMember(u8),
+    /// An index that the generation does not have.
+    #[error("generation {generation} has no member {member}")]
+    NotAMember {
+        /// The index.
+        member: u8,
+        /// The generation.
+        generation: u32,
+    },
     /// Our own question cannot be written.
     #[error("cannot write the question")]
     Question(#[source] serde_json::Error),
     /// No connection, or none that lasted, or nothing within the time-out.
-    #[error("member {member} cannot be reached")]
+    #[error("member {peer} cannot be reached")]
     Unreachable {
         /// Whom we asked.
-        member: u8,
+        peer: String,
         /// What happened.
         #[source]
         source: HttpError,
     },
     /// An error, in words that are not to be trusted.
-    #[error("member {member} refused with status {status}: {reason}")]
+    #[error("member {peer} refused with status {status}: {reason}")]
     Refused {
         /// Whom we asked.
-        member: u8,
+        peer: String,
         /// The HTTP status.
         status: u16,
         /// What it said, shortened.
         reason: String,
     },
     /// The member met a contradiction: a person must look at it.
-    #[error("member {member} has halted")]
+    #[error("member {peer} has halted")]
     Halted {
         /// Whom we asked.
-        member: u8,
+        peer: String,
     },
     /// Not signed by the member, or not for this question.
-    #[error("the answer of member {member} cannot be believed")]
+    #[error("the answer of member {peer} cannot be believed")]
     Untrusted {
         /// Whom we asked.
-        member: u8,
+        peer: String,
         /// What is wrong.
         #[source]
         source: SignatureError,
     },
     /// More than 64 KiB.
-    #[error("the answer of member {member} is larger than 64 KiB")]
+    #[error("the answer of member {peer} is larger than 64 KiB")]
     TooLarge {
         /// Whom we asked.
-        member: u8,
+        peer: String,
     },
     /// Signed by the member, and not what the protocol says.
-    #[error("the answer of member {member} is malformed")]
+    #[error("the answer of member {peer} is malformed")]
     Malformed {
         /// Whom we asked.
-        member: u8,
+        peer: String,
         /// Where.
         #[source]
         source: serde_json::Error,
     },
     /// Signed by the member, and an answer to something else.
-    #[error("member {member} answered another question")]
+    #[error("member {peer} answered another question")]
     WrongAnswer {
         /// Whom we asked.
-        member: u8,
+        peer: String,
     },
 }
 
@@ -236,7 +264,7 @@ impl PeerError {
     /// Whose fault it is.
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::Client(_) | Self::NotAMember(_) | Self::Question(_) => Fault::Us,
+            Self::Client(_) | Self::NotAMember { .. } | Self::Question(_) => Fault::Us,
             Self::Unreachable { .. } | Self::Refused { .. } | Self::Halted { .. } => Fault::Nobody,
             Self::Untrusted { .. } | Self::TooLarge { .. } | Self::Malformed { .. } | Self::WrongAnswer { .. } => {
                 Fault::Peer
@@ -249,18 +277,23 @@ impl PeerError {
         matches!(self.fault(), Fault::Nobody)
     }
 
-    fn http(member: u8, source: HttpError) -> Self {
+    fn wrong_answer(peer: &Peer) -> Self {
+        Self::WrongAnswer { peer: peer.name.clone() }
+    }
+
+    fn http(peer: &Peer, source: HttpError) -> Self {
+        let peer = peer.name.clone();
         match source {
-            HttpError::BodyTooLong { .. } => Self::TooLarge { member },
+            HttpError::BodyTooLong { .. } => Self::TooLarge { peer },
             HttpError::Timeout(_) | HttpError::Connect(_) | HttpError::Broken(_) | HttpError::Unsendable(_) => {
-                Self::Unreachable { member, source }
+                Self::Unreachable { peer, source }
             }
         }
     }
 
-    fn refused(member: u8, status: StatusCode, body: &[u8]) -> Self {
+    fn refused(peer: &Peer, status: StatusCode, body: &[u8]) -> Self {
         let said = serde_json::from_slice(body).map(|refusal: Refusal| refusal.error).unwrap_or_default();
         let reason = said.chars().filter(|c| !c.is_control()).take(120).collect();
-        Self::Refused { member, status: status.as_u16(), reason }
+        Self::Refused { peer: peer.name.clone(), status: status.as_u16(), reason }
     }
 }

@@ -12,7 +12,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::post;
-use lockstep_core::group::Member;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -24,7 +23,7 @@ use super::wire::{
     AskPartial, AskPayout, AskStatus, PARTIAL, PAYOUT_HASH, PAYOUT_SIGNATURE, PayoutHash, PayoutSignatures, Refusal,
     STATUS,
 };
-use super::{AnswerError, AnswerPeers, BODY_MAX, Local, WINDOW_S};
+use super::{AnswerError, AnswerPeers, BODY_MAX, Local, Peer, WINDOW_S};
 
 /// Requests in work at once: with 64 KiB each, at most 16 MiB of bodies.
 const AT_ONCE_MAX: usize = 256;
@@ -80,7 +79,7 @@ async fn status<A: AnswerPeers>(State(server): Shared<A>, request: Request) -> R
 
 /// A question whose sender is known.
 struct Authentic {
-    from: u8,
+    from: Peer,
     /// The `signature` header: what the answer refers to.
     signature: String,
     body: Bytes,
@@ -120,7 +119,7 @@ impl<A: AnswerPeers> Server<A> {
             Err(error) => refusal(StatusCode::BAD_REQUEST, &format!("not the expected JSON: {error}")),
             Ok(question) => self.reply(&asked, answer(question).await),
         };
-        debug!(path, from = asked.from, status = status.as_u16(), "request answered");
+        debug!(path, from = asked.from.name, status = status.as_u16(), "request answered");
         self.signed(&asked, status, body)
     }
 
@@ -129,18 +128,18 @@ impl<A: AnswerPeers> Server<A> {
             Ok(Some(answer)) => match serde_json::to_vec(&answer) {
                 Ok(body) if body.len() <= BODY_MAX => (StatusCode::OK, body),
                 Ok(body) => {
-                    warn!(from = asked.from, bytes = body.len(), "answer is larger than any may be");
+                    warn!(from = asked.from.name, bytes = body.len(), "answer is larger than any may be");
                     refusal(StatusCode::INTERNAL_SERVER_ERROR, "the answer is too large")
                 }
                 Err(error) => {
-                    warn!(from = asked.from, %error, "answer cannot be written");
+                    warn!(from = asked.from.name, %error, "answer cannot be written");
                     refusal(StatusCode::INTERNAL_SERVER_ERROR, "the answer cannot be written")
                 }
             },
             Ok(None) => refusal(StatusCode::NOT_FOUND, "not yet"),
             Err(error @ AnswerError::Halted) => refusal(StatusCode::CONFLICT, &error.to_string()),
             Err(AnswerError::Unavailable(cause)) => {
-                warn!(from = asked.from, %cause, "peer cannot be answered");
+                warn!(from = asked.from.name, %cause, "peer cannot be answered");
                 refusal(StatusCode::SERVICE_UNAVAILABLE, "this member cannot answer now")
             }
         }
@@ -152,22 +151,23 @@ impl<A: AnswerPeers> Server<A> {
         let bad = |error: signature::SignatureError| Unanswered::new(StatusCode::BAD_REQUEST, error);
 
         let group = signature::single(&head.headers, &GROUP).map_err(bad)?;
-        if group != hex::encode(self.local.group.id()) {
+        if group != hex::encode(self.local.directory.group_id()) {
             return Err(Unanswered::new(StatusCode::MISDIRECTED_REQUEST, "another group's request"));
         }
-        if signature::single(&head.headers, &TO).map_err(bad)? != self.local.index.to_string() {
+        let own = self.local.key();
+        if signature::single(&head.headers, &TO).map_err(bad)? != hex::encode(own) {
             return Err(Unanswered::new(StatusCode::MISDIRECTED_REQUEST, "a request to another member"));
         }
         let signed = Signed::request(&head.headers).map_err(bad)?;
-        let member = self.sender(&signed)?;
+        let from = self.sender(&signed)?;
         let now = (self.local.clock)();
         signed.check_time(now, WINDOW_S).map_err(unauthorized)?;
 
         let body = read(&head.headers, body).await?;
-        let parts = RequestParts { method: Method::POST.as_str(), path: head.uri.path(), group, to: self.local.index };
-        signed.verify_request(&member.identity, parts, &body).map_err(unauthorized)?;
+        let parts = RequestParts { method: Method::POST.as_str(), path: head.uri.path(), group, to: &own };
+        signed.verify_request(&from.identity, parts, &body).map_err(unauthorized)?;
         let nonce = signed.parameters.nonce.unwrap_or_default();
-        match self.guard.admit(member.index, signed.parameters.created, nonce, now) {
+        match self.guard.admit(from.key(), signed.parameters.created, nonce, now) {
             Ok(()) => {}
             Err(Refused::TooMany) => return Err(Unanswered::new(StatusCode::TOO_MANY_REQUESTS, "too many requests")),
             Err(Refused::Replayed) => {
@@ -175,12 +175,13 @@ impl<A: AnswerPeers> Server<A> {
             }
         }
         let signature = signature::single(&head.headers, &SIGNATURE).map_err(bad)?.to_owned();
-        Ok(Authentic { from: member.index, signature, body })
+        Ok(Authentic { from, signature, body })
     }
 
-    fn sender(&self, signed: &Signed) -> Result<&Member, Unanswered> {
-        let member = self.local.group.member_by_identity(&signed.parameters.key);
-        member.ok_or_else(|| Unanswered::new(StatusCode::FORBIDDEN, "the key belongs to no member of the group"))
+    fn sender(&self, signed: &Signed) -> Result<Peer, Unanswered> {
+        let peer = self.local.directory.by_identity(&signed.parameters.key);
+        peer.filter(Peer::is_member)
+            .ok_or_else(|| Unanswered::new(StatusCode::FORBIDDEN, "the key belongs to no member of the group"))
     }
 
     fn signed(&self, asked: &Authentic, status: StatusCode, body: Vec<u8>) -> Response {

@@ -6,7 +6,7 @@
 //! ```text
 //! content-digest: sha-256=:<base64>:
 //! lockstep-group: <group id, hex>
-//! lockstep-to: <index of the receiver>
+//! lockstep-to: <identity of the receiver, hex>
 //! signature-input: lockstep=("@method" "@path" "content-digest" "lockstep-group" "lockstep-to");created=1700000000;
 //!                  keyid="<identity, hex>";alg="ed25519";nonce="<16 bytes, hex>";tag="lockstep-peer"
 //! signature: lockstep=:<base64>:
@@ -106,8 +106,8 @@ pub struct RequestParts<'a> {
     pub path: &'a str,
     /// The group of both ends.
     pub group: &'a str,
-    /// The receiver's index.
-    pub to: u8,
+    /// The receiver's identity key.
+    pub to: &'a [u8; 32],
 }
 
 /// A signed message's headers as they were found, in their only legal form, nothing verified yet.
@@ -210,7 +210,7 @@ pub fn sign_request(
     [
         (CONTENT_DIGEST, digest),
         (GROUP, parts.group.to_owned()),
-        (TO, parts.to.to_string()),
+        (TO, hex::encode(parts.to)),
         (SIGNATURE_INPUT, format!("{LABEL}{parameters}")),
         (SIGNATURE, signature),
     ]
@@ -245,7 +245,7 @@ pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a str, 
 }
 
 fn request_base(parts: RequestParts<'_>, digest: &str, parameters: &str) -> String {
-    let to = parts.to.to_string();
+    let to = hex::encode(parts.to);
     signature_base(
         &[
             (r#""@method""#, parts.method),
@@ -321,7 +321,8 @@ mod tests {
     use super::*;
 
     const BODY: &[u8] = br#"{"sequence":7}"#;
-    const PARTS: RequestParts<'_> = RequestParts { method: "POST", path: "/v1/peer/partial", group: "00ff", to: 2 };
+    const PARTS: RequestParts<'_> =
+        RequestParts { method: "POST", path: "/v1/peer/partial", group: "00ff", to: &[2; 32] };
 
     fn key(seed: u8) -> SigningKey {
         SigningKey::from_bytes(&[seed; 32])
@@ -368,7 +369,7 @@ mod tests {
         assert_eq!(verify(RequestParts { method: "GET", ..PARTS }, BODY), Err(SignatureError::Wrong));
         assert_eq!(verify(RequestParts { path: "/v1/peer/status", ..PARTS }, BODY), Err(SignatureError::Wrong));
         assert_eq!(verify(RequestParts { group: "00fe", ..PARTS }, BODY), Err(SignatureError::Wrong));
-        assert_eq!(verify(RequestParts { to: 3, ..PARTS }, BODY), Err(SignatureError::Wrong));
+        assert_eq!(verify(RequestParts { to: &[3; 32], ..PARTS }, BODY), Err(SignatureError::Wrong));
         assert_eq!(verify(PARTS, br#"{"sequence":8}"#), Err(SignatureError::Digest));
         assert_eq!(signed.verify_request(&key(2).verifying_key(), PARTS, BODY), Err(SignatureError::OtherKey));
         assert_eq!(verify(PARTS, BODY), Ok(()));

@@ -57,6 +57,8 @@ struct Pair {
     keys: Vec<SigningKey>,
     address: SocketAddr,
     clock: Arc<AtomicU64>,
+    /// Whom the serving member knows.
+    served: Directory,
 }
 
 async fn serve(router: Router) -> SocketAddr {
@@ -82,15 +84,17 @@ fn group_at(address: SocketAddr, change: impl FnOnce(&mut GroupFile)) -> (Arc<Gr
 async fn pair() -> Pair {
     let clock = Arc::new(AtomicU64::new(NOW));
     let (group, keys) = group_at("127.0.0.1:1".parse().expect("an address"), |_| ());
-    let server = Local::new(Arc::clone(&group), keys[0].clone(), time(&clock)).expect("a member");
+    let server = Local::new(Directory::of_group(&group), keys[0].clone(), time(&clock)).expect("a member");
+    let served = server.directory().clone();
     let address = serve(router(server, Arc::new(Fixed))).await;
     let (group, keys) = group_at(address, |_| ());
-    Pair { group, keys, address, clock }
+    Pair { group, keys, address, clock, served }
 }
 
 impl Pair {
     fn client(&self) -> PeerClient {
-        let local = Local::new(Arc::clone(&self.group), self.keys[1].clone(), time(&self.clock)).expect("a member");
+        let local =
+            Local::new(Directory::of_group(&self.group), self.keys[1].clone(), time(&self.clock)).expect("a member");
         PeerClient::new(local, &PeerConfig::default()).expect("a client")
     }
 
@@ -102,7 +106,7 @@ impl Pair {
             nonce: [1; 16],
             path: wire::PARTIAL,
             group: hex::encode(self.group.id()),
-            to: 1,
+            to: *self.group.members()[0].identity.as_bytes(),
             signed_body: br#"{"sequence":7}"#.to_vec(),
             sent_body: br#"{"sequence":7}"#.to_vec(),
             url: format!("http://{}", self.address),
@@ -116,7 +120,7 @@ struct Hostile {
     nonce: [u8; 16],
     path: &'static str,
     group: String,
-    to: u8,
+    to: IdentityKey,
     signed_body: Vec<u8>,
     sent_body: Vec<u8>,
     url: String,
@@ -124,7 +128,7 @@ struct Hostile {
 
 impl Hostile {
     async fn send(self) -> (StatusCode, HeaderMap, String) {
-        let parts = RequestParts { method: "POST", path: wire::PARTIAL, group: &self.group, to: self.to };
+        let parts = RequestParts { method: "POST", path: wire::PARTIAL, group: &self.group, to: &self.to };
         let client = crate::http::http_client(std::time::Duration::from_secs(5)).expect("a client");
         let mut request = client.post(format!("{}{}", self.url, self.path)).body(self.sent_body);
         for (name, value) in sign_request(&self.key, self.created, self.nonce, parts, &self.signed_body) {
@@ -152,12 +156,38 @@ async fn strangers_and_misdirected_requests_should_be_refused() {
     let pair = pair().await;
     let stranger = Hostile { key: SigningKey::from_bytes(&[99; 32]), ..pair.request() };
     assert_eq!(stranger.refusal().await, refused(403, "the key belongs to no member of the group"));
-    let misdirected = Hostile { to: 2, ..pair.request() };
+    let misdirected = Hostile { to: [2; 32], ..pair.request() };
     assert_eq!(misdirected.refusal().await, refused(421, "a request to another member"));
     let foreign = Hostile { group: "00".repeat(32), ..pair.request() };
     assert_eq!(foreign.refusal().await, refused(421, "another group's request"));
     let elsewhere = Hostile { path: wire::STATUS, ..pair.request() };
     assert_eq!(elsewhere.refusal().await, refused(401, "the signature is wrong"));
+}
+
+#[tokio::test]
+async fn guest_of_a_ceremony_should_not_be_told_what_members_are_told() {
+    let pair = pair().await;
+    let guest = SigningKey::from_bytes(&[99; 32]);
+    let listing = Listing { name: "guest".into(), identity: guest.verifying_key(), url: "http://127.0.0.1:1".into() };
+    pair.served.admit(B256::ZERO, [listing.clone()]);
+    let ask = |nonce| Hostile { key: guest.clone(), nonce: [nonce; 16], ..pair.request() };
+    assert_eq!(ask(1).refusal().await, refused(403, "the key belongs to no member of the group"));
+    pair.served.seat(1, [(5, listing)]);
+    assert_eq!(ask(2).send().await.0, StatusCode::OK, "a member of any generation is one");
+}
+
+#[tokio::test]
+async fn client_of_a_generation_should_ask_the_members_of_it() {
+    let pair = pair().await;
+    let client = pair.client();
+    let listing = Listing::from(&pair.group.members()[0]);
+    client.directory().seat(1, [(3, listing)]);
+    assert_eq!(client.of_generation(1).pull_partial(3, 7).await.expect("an answer"), Some(partial_of(7)));
+    let nobody = client.of_generation(1).pull_partial(1, 7).await.expect_err("no such seat");
+    assert_eq!(nobody.to_string(), "generation 1 has no member 1");
+    client.directory().turn_to(1);
+    assert_eq!(client.pull_partial(3, 7).await.expect("an answer"), Some(partial_of(7)), "the current one by itself");
+    assert_eq!(client.of_generation(0).pull_partial(1, 7).await.expect("an answer"), Some(partial_of(7)));
 }
 
 #[tokio::test]
@@ -207,19 +237,19 @@ async fn client_should_say_whose_fault_it_is() {
     let client = pair.client();
     let fault = |error: PeerError| (error.fault(), error.to_string());
     let halted = client.pull_partial(1, 409).await.map_err(fault);
-    assert_eq!(halted, Err((Fault::Nobody, "member 1 has halted".into())));
+    assert_eq!(halted, Err((Fault::Nobody, "member m1 has halted".into())));
     let unavailable = client.pull_partial(1, 503).await.map_err(fault);
-    let expected = "member 1 refused with status 503: this member cannot answer now";
+    let expected = "member m1 refused with status 503: this member cannot answer now";
     assert_eq!(unavailable, Err((Fault::Nobody, expected.into())), "the cause stays at home");
     let wrong = client.pull_partial(1, 666).await.map_err(fault);
-    assert_eq!(wrong, Err((Fault::Peer, "member 1 answered another question".into())));
+    assert_eq!(wrong, Err((Fault::Peer, "member m1 answered another question".into())));
     let nobody = client.pull_partial(5, 7).await.map_err(fault);
-    assert_eq!(nobody, Err((Fault::Us, "member 5 is not in the group".into())));
+    assert_eq!(nobody, Err((Fault::Us, "generation 0 has no member 5".into())));
     let (group, keys) = group_at("127.0.0.1:1".parse().expect("an address"), |_| ());
-    let local = Local::new(group, keys[1].clone(), time(&pair.clock)).expect("a member");
+    let local = Local::new(Directory::of_group(&group), keys[1].clone(), time(&pair.clock)).expect("a member");
     let unreachable =
         PeerClient::new(local, &PeerConfig::default()).expect("a client").pull_status(1).await.map_err(fault);
-    assert_eq!(unreachable, Err((Fault::Nobody, "member 1 cannot be reached".into())));
+    assert_eq!(unreachable, Err((Fault::Nobody, "member m1 cannot be reached".into())));
 }
 
 #[tokio::test]
@@ -227,35 +257,35 @@ async fn answers_that_cannot_be_the_members_should_be_blamed() {
     let ask = async |router: Router| {
         let address = serve(router).await;
         let (group, keys) = group_at(address, |_| ());
-        let local = Local::new(group, keys[1].clone(), Arc::new(|| NOW)).expect("a member");
+        let local = Local::new(Directory::of_group(&group), keys[1].clone(), Arc::new(|| NOW)).expect("a member");
         let client = PeerClient::new(local, &PeerConfig::default()).expect("a client");
         let error = client.pull_partial(1, 7).await.expect_err("not to be believed");
         (error.fault(), error.to_string())
     };
     let answering = |answer: fn() -> Vec<u8>| Router::new().route(wire::PARTIAL, post(move || async move { answer() }));
     let unsigned = ask(answering(|| b"{}".to_vec())).await;
-    assert_eq!(unsigned, (Fault::Peer, "the answer of member 1 cannot be believed".into()));
+    assert_eq!(unsigned, (Fault::Peer, "the answer of member m1 cannot be believed".into()));
     let endless = ask(answering(|| vec![b' '; BODY_MAX + 1])).await;
-    assert_eq!(endless, (Fault::Peer, "the answer of member 1 is larger than 64 KiB".into()));
+    assert_eq!(endless, (Fault::Peer, "the answer of member m1 is larger than 64 KiB".into()));
 
     // Another member at that address: authentic, and not the one that was asked.
     let (group, keys) = group_at("127.0.0.1:1".parse().expect("an address"), |_| ());
-    let other = Local::new(group, keys[2].clone(), Arc::new(|| NOW)).expect("a member");
+    let other = Local::new(Directory::of_group(&group), keys[2].clone(), Arc::new(|| NOW)).expect("a member");
     let other = ask(router(other, Arc::new(Fixed))).await;
-    assert_eq!(other, (Fault::Nobody, "member 1 refused with status 421: a request to another member".into()));
+    assert_eq!(other, (Fault::Nobody, "member m1 refused with status 421: a request to another member".into()));
 
     // A clock far away: its answers could be old ones.
     let (group, keys) = group_at("127.0.0.1:1".parse().expect("an address"), |_| ());
-    let late = Local::new(group, keys[0].clone(), Arc::new(|| NOW + 61)).expect("a member");
+    let late = Local::new(Directory::of_group(&group), keys[0].clone(), Arc::new(|| NOW + 61)).expect("a member");
     let late = ask(router(late, Arc::new(Fixed))).await;
-    assert_eq!(late, (Fault::Nobody, "member 1 refused with status 401: the signature's time is 61 s off".into()));
+    assert_eq!(late, (Fault::Nobody, "member m1 refused with status 401: the signature's time is 61 s off".into()));
 }
 
 #[tokio::test]
 async fn answers_larger_than_the_limit_should_not_be_sent() {
     let pair = pair().await;
     let error = pair.client().pull_payout_signature(1, Uuid::from_u128(1), 1).await.expect_err("too large");
-    assert_eq!(error.to_string(), "member 1 refused with status 500: the answer is too large");
+    assert_eq!(error.to_string(), "member m1 refused with status 500: the answer is too large");
 }
 
 #[tokio::test]
@@ -277,6 +307,6 @@ async fn members_should_understand_each_other() {
 #[test]
 fn key_of_nobody_should_make_no_local_end() {
     let (group, _) = group_at("127.0.0.1:1".parse().expect("an address"), |_| ());
-    let stranger = Local::new(group, SigningKey::from_bytes(&[99; 32]), Arc::new(|| NOW));
+    let stranger = Local::new(Directory::of_group(&group), SigningKey::from_bytes(&[99; 32]), Arc::new(|| NOW));
     assert_eq!(stranger.err(), Some(NotAMember));
 }
