@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {SSTORE2} from "solady/utils/SSTORE2.sol";
-
+import {Governance} from "./group/Governance.sol";
+import {GroupBase} from "./group/GroupBase.sol";
 import {IGroup} from "./interfaces/IGroup.sol";
 import {Frontier} from "./libraries/Frontier.sol";
 import {GroupSignature} from "./libraries/GroupSignature.sol";
@@ -11,21 +11,7 @@ import {Records} from "./libraries/Records.sol";
 import {Batch, Checkpoint, MessageKind, ProcessInfo, Status} from "./types/Messages.sol";
 
 /// @title The group contract. What it does, for whom and under which assumptions stands at `IGroup`.
-contract Group is IGroup {
-    /// @dev Two slots: the first is written by registration, update and close, the second by each batch.
-    struct Process {
-        address target;
-        uint32 gasLimit;
-        uint8 flags;
-        Status status;
-        bytes32 head;
-    }
-
-    /// @dev In a struct, so that its slot is hashed once for a run of messages with the same asset.
-    struct Book {
-        uint256 amount;
-    }
-
+contract Group is Governance {
     /* CONSTANTS */
 
     /// @dev First word of what members sign.
@@ -55,55 +41,24 @@ contract Group is IGroup {
     /// @dev Bytes of an update: flags 1, gas 4.
     uint256 private constant UPDATE_LENGTH = 5;
 
-    /* IMMUTABLES */
-
-    /// @inheritdoc IGroup
-    bytes32 public immutable groupId;
-
-    /// @inheritdoc IGroup
-    bytes32 public immutable instance;
-
-    /* STORAGE: CHECKPOINT AND OUTBOUND (one slot, then one) */
-
-    uint48 private _sequence;
-    uint48 private _outboundNonce;
-    /// @dev Its code is a zero byte, then the group key as `GroupSignature.prepare` makes it.
-    address private _keyStore;
-
-    /// @inheritdoc IGroup
-    bytes32 public checkpointDigest;
-
-    /* STORAGE: PROCESSES */
-
-    mapping(bytes32 process => Process) private _processes;
-    mapping(bytes32 process => mapping(bytes32 asset => Book)) private _custody;
-
-    /// @inheritdoc IGroup
-    mapping(address target => bytes32 process) public processOf;
-
-    /* STORAGE: LOCK */
-
-    /// @dev A whole word, so that setting it reads nothing. 1 while a delivery runs.
-    uint256 private transient _delivering;
-
     /* CONSTRUCTOR */
 
     /// @param groupId_ Identity of the group.
     /// @param instance_ Random bytes of this deployment.
     /// @param key_ Group key, 256 bytes, EIP-2537 encoding of a G2 point.
-    constructor(bytes32 groupId_, bytes32 instance_, bytes memory key_) {
-        require(GroupSignature.isSupported(), MissingPrecompiles());
-        require(GroupSignature.isValidKey(key_), InvalidKey());
-        groupId = groupId_;
-        instance = instance_;
-        _keyStore = SSTORE2.write(GroupSignature.prepare(key_));
-    }
+    /// @param recovery_ Who may replace the key after a long silence; zero for nobody.
+    /// @param silenceDays_ How long; zero if and only if there is nobody.
+    constructor(bytes32 groupId_, bytes32 instance_, bytes memory key_, address recovery_, uint16 silenceDays_)
+        GroupBase(groupId_, instance_, key_, recovery_, silenceDays_)
+    {}
 
     /* DELIVERY */
 
     /// @inheritdoc IGroup
-    function deliver(Checkpoint calldata checkpoint, bytes calldata signature, Batch[] calldata batches) external {
-        require(_delivering == 0, Reentered());
+    function deliver(Checkpoint calldata checkpoint, bytes calldata signature, Batch[] calldata batches)
+        external
+        outsideOfDelivery
+    {
         _delivering = 1;
         _accept(checkpoint, signature);
         for (uint256 i; i < batches.length; ++i) {
@@ -129,6 +84,7 @@ contract Group is IGroup {
         external
         returns (uint64 nonce)
     {
+        require(!halted(), Halted());
         bytes32 process = processOf[msg.sender];
         Process storage info = _processes[process];
         Status status = info.status;
@@ -146,11 +102,6 @@ contract Group is IGroup {
     }
 
     /* VIEWS */
-
-    /// @inheritdoc IGroup
-    function key() external view returns (bytes memory) {
-        return SSTORE2.read(_keyStore, GroupSignature.KEY_OFFSET);
-    }
 
     /// @inheritdoc IGroup
     function sequence() external view returns (uint64) {
@@ -190,10 +141,12 @@ contract Group is IGroup {
         uint64 signed = checkpoint.sequence;
         bytes32 digest = keccak256(abi.encode(CHECKPOINT_DOMAIN, groupId, signed, checkpoint.history, checkpoint.root));
         if (digest == checkpointDigest) return;
-        require(signed <= type(uint48).max, SequenceTooLarge(signed));
-        require(GroupSignature.isValid(digest, signature, _keyStore), InvalidSignature());
+        require(signed <= type(uint40).max, SequenceTooLarge(signed));
+        address keyStore = _keyStore;
+        require(keyStore != address(0), Halted());
+        require(GroupSignature.isValid(digest, signature, keyStore), InvalidSignature());
         if (signed <= _sequence) return;
-        _sequence = uint48(signed);
+        (_sequence, _acceptedDay) = (uint40(signed), _today());
         checkpointDigest = digest;
         emit Accepted(signed, checkpoint.history, checkpoint.root);
     }
@@ -376,19 +329,5 @@ contract Group is IGroup {
         flags = uint8(bytes1(word));
         gasLimit = uint32(bytes4(word << 8));
         if (gasLimit > GAS_LIMIT_MAX) gasLimit = uint32(GAS_LIMIT_MAX);
-    }
-
-    /* INTERNALS: OUTBOUND */
-
-    /// @dev Numbers an outbound. Slot 0 is read anew: a call may have sent in between.
-    function _outbound(bytes32 process, bytes32 asset, uint256 amount, bytes memory recipient, bytes memory memo)
-        private
-        returns (uint64 nonce)
-    {
-        uint48 current = _outboundNonce;
-        require(current != type(uint48).max, OutboundsExhausted());
-        _outboundNonce = current + 1;
-        nonce = current;
-        emit Outbound(nonce, process, _sequence, asset, amount, recipient, memo);
     }
 }

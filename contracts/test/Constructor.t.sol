@@ -69,6 +69,12 @@ contract ConstructorTest is GroupTest {
         vm.assertEq(group.sequence(), 0);
         vm.assertEq(group.outboundNonce(), 0);
         vm.assertEq(group.checkpointDigest(), 0);
+        vm.assertEq(group.keyGeneration(), 0);
+        vm.assertEq(group.governanceNonce(), 0);
+        vm.assertEq(group.recovery(), address(0));
+        vm.assertEq(group.silenceDays(), 0);
+        vm.assertEq(group.lastAcceptedDay(), block.timestamp / 1 days);
+        vm.assertFalse(group.halted());
     }
 
     /// @dev One call, for `expectRevert`.

@@ -74,9 +74,9 @@ contract DeliverTest is GroupTest {
 
     function test_RefusesASequenceThatDoesNotFit() public {
         Signed memory signed = members.sign();
-        signed.checkpoint.sequence = 1 << 48;
+        signed.checkpoint.sequence = 1 << 40;
         signed = members.resign(signed);
-        refuses(signed, new Batch[](0), abi.encodeWithSelector(IGroup.SequenceTooLarge.selector, 1 << 48));
+        refuses(signed, new Batch[](0), abi.encodeWithSelector(IGroup.SequenceTooLarge.selector, 1 << 40));
     }
 
     /* THE BATCH: REFUSALS */

@@ -12,8 +12,9 @@ contract PackingTest is GroupTest {
         deliver(box, 1);
         target.send(XIN, 5, abi.encode(ALICE), "");
         uint256 slot = uint256(vm.load(address(group), 0));
-        vm.assertEq(slot & type(uint48).max, group.sequence());
-        vm.assertEq(slot >> 48 & type(uint48).max, 1);
+        vm.assertEq(slot & type(uint40).max, group.sequence());
+        vm.assertEq(slot >> 40 & type(uint40).max, 1);
+        vm.assertEq(slot >> 80 & type(uint16).max, block.timestamp / 1 days);
         vm.assertTrue(address(uint160(slot >> 96)).code.length != 0, "key");
         vm.assertEq(vm.load(address(group), bytes32(uint256(1))), group.checkpointDigest());
     }

@@ -10,9 +10,15 @@ import {Batch, Checkpoint, ProcessInfo, Status} from "../types/Messages.sol";
 /// pay out through `send`; members read its events and pay on the ledger.
 ///
 /// @dev WHO MAY DO WHAT
-/// There is no owner, no proxy and no pause. A threshold of members can make any message and thus take what the group
-/// holds: they are trusted together, none of them alone. Anyone may deliver; a deliverer chooses when a message runs, and
-/// thereby its block and the other transactions around it, but not its order, its content or its gas.
+/// There is no owner and no proxy. A threshold of members can make any message and thus take what the group holds: they are
+/// trusted together, none of them alone. The same threshold governs this contract (`govern`): it halts and resumes, replaces
+/// the group key, names assets, and limits what tanks repay. Anyone may deliver; a deliverer chooses when a message runs,
+/// and thereby its block and the other transactions around it, but not its order, its content or its gas.
+///
+/// A group may name a recovery address when it deploys. That address may replace the key, and with it the group, but only
+/// when no new checkpoint was accepted for more than `silenceDays` days, and never twice in that time. A group that lives
+/// shows it by delivering a checkpoint, without any batch if there is nothing else. A group that stays halted for as long
+/// falls to the recovery address, too.
 ///
 /// WHO MAY HURT WHOM
 /// A process hurts itself only: it is called with bounded gas, nothing that it returns is copied, its failure is
@@ -76,6 +82,13 @@ interface IGroup {
     /// @notice A process takes no more calls. It may still pay out what it holds.
     event Closed(bytes32 indexed process);
 
+    /// @notice The group decided something for this contract.
+    /// @param kind See `GovernanceKind`, and `data` there.
+    event Governed(uint64 indexed nonce, uint8 kind, bytes data);
+
+    /// @notice The recovery address replaced the group key after a long silence.
+    event Recovered(uint64 indexed generation, bytes key);
+
     /* ERRORS */
 
     /// @notice The chain has no working BLS12-381 precompiles (EIP-2537).
@@ -84,10 +97,37 @@ interface IGroup {
     /// @notice The group key is not 256 bytes, at infinity, off the curve or outside the subgroup.
     error InvalidKey();
 
-    /// @notice The signature is malformed, at infinity, or not the group's over this checkpoint.
+    /// @notice The signature is malformed, at infinity, or not the group's over this checkpoint or decision.
     error InvalidSignature();
 
-    /// @notice A sequence that does not fit the 48 bits it is stored in.
+    /// @notice A recovery address without days of silence, or the other way round.
+    error InvalidRecovery();
+
+    /// @notice The group has halted this contract.
+    error Halted();
+
+    /// @notice A decision that is not the next one: used before, or too early.
+    error WrongGovernanceNonce(uint64 next, uint64 nonce);
+
+    /// @notice A decision of a kind that this contract does not know.
+    error UnknownGovernanceKind(uint8 kind);
+
+    /// @notice The data of a decision does not fit its kind.
+    error InvalidGovernance();
+
+    /// @notice A new key must be of a higher generation than the one that counts.
+    error StaleGeneration(uint64 current, uint64 generation);
+
+    /// @notice The new key did not sign for itself: nobody has shown to hold its secret.
+    error InvalidPossession();
+
+    /// @notice Somebody other than the recovery address wants to recover, or there is none.
+    error NotRecovery(address caller);
+
+    /// @notice The last checkpoint was accepted `silent` days ago, and it takes more than `needed`.
+    error NotSilent(uint16 silent, uint16 needed);
+
+    /// @notice A sequence that does not fit the 40 bits it is stored in.
     error SequenceTooLarge(uint64 sequence);
 
     /// @notice The mailbox is not in the frontier with these messages: one of them was changed, or the proof is of
@@ -100,7 +140,7 @@ interface IGroup {
     /// @notice Too little gas is left to give a call all the gas it is registered for. Deliver with more gas.
     error InsufficientGas(bytes32 process, uint64 nonce, uint256 left, uint256 needed);
 
-    /// @notice `deliver` was called from inside of a delivery.
+    /// @notice The function must not be called while a process is running.
     error Reentered();
 
     /// @notice The process id is zero.
@@ -131,6 +171,7 @@ interface IGroup {
 
     /// @notice Runs messages under a signed checkpoint.
     /// @dev Requirements:
+    /// - the contract is not halted.
     /// - `signature` is the group's over the checkpoint. It is not looked at when this very checkpoint is the newest that
     ///   was accepted. Any validly signed checkpoint will do, an older one too; it never replaces a newer.
     /// - each batch has well-formed records and proves its mailbox under the checkpoint's root.
@@ -145,6 +186,32 @@ interface IGroup {
     /// @param batches Run in this order; several may be of one mailbox.
     function deliver(Checkpoint calldata checkpoint, bytes calldata signature, Batch[] calldata batches) external;
 
+    /* GOVERNANCE */
+
+    /// @notice Does what the group has decided for this contract. Anyone may hand it in, also while halted.
+    /// @dev Requirements:
+    /// - `nonce` is `governanceNonce()`.
+    /// - `signature` is the group's over keccak256(abi.encode(keccak256("lockstep/v1/govern"), groupId, chain id, this
+    ///   address, instance, nonce, kind, keccak256(data))), made like that of a checkpoint.
+    /// - not called by a process that is running.
+    ///
+    /// Notes:
+    /// - a decision names the state that follows: to halt what is halted is no error, and uses the nonce.
+    /// - HALT stops `deliver`, `send`, `sendMessage`, `retry` and `claim`, and nothing else.
+    /// - ROTATE needs the signature of the new key over keccak256(abi.encode(keccak256("lockstep/v1/possession"), groupId,
+    ///   chain id, this address, instance, generation, keccak256(key))). From then on every checkpoint is verified under the
+    ///   new key, also the newest accepted one.
+    /// - a decision that reverts leaves its nonce for another.
+    /// @param kind See `GovernanceKind`.
+    function govern(uint64 nonce, uint8 kind, bytes calldata data, bytes calldata signature) external;
+
+    /// @notice Replaces the group key after a silence of more than `silenceDays` days. For the recovery address only.
+    /// @dev A halted contract stays halted; the new key can resume it.
+    /// @param generation Above `keyGeneration()`.
+    /// @param key_ 256 bytes, EIP-2537 encoding of a G2 point.
+    /// @param possession Signature of the new key, as for ROTATE.
+    function recover(uint64 generation, bytes calldata key_, bytes calldata possession) external;
+
     /* PROCESSES */
 
     /// @notice Allows the caller to be registered as the contract of `process`. Repeating it does nothing.
@@ -152,7 +219,7 @@ interface IGroup {
     function bind(bytes32 process) external;
 
     /// @notice Asks the group to pay out of the caller's custody.
-    /// @dev Callable by the target of a process that came alive, also from inside of `onMessage`.
+    /// @dev Callable by the target of a process that came alive, also from inside of `onMessage`, unless halted.
     ///
     /// Warning: a payout that the ledger cannot make (an account that this process has never received from) comes back
     /// as a message of kind BOUNCE, without telling which payout it was.
@@ -176,6 +243,30 @@ interface IGroup {
 
     /// @notice The group key, 256 bytes, EIP-2537 encoding of a G2 point.
     function key() external view returns (bytes memory);
+
+    /// @notice Counts the keys of the group: 0 for the one it was deployed with.
+    function keyGeneration() external view returns (uint64);
+
+    /// @notice Nonce of the next decision for this contract.
+    function governanceNonce() external view returns (uint64);
+
+    /// @notice Whether deliveries and payouts are stopped.
+    function halted() external view returns (bool);
+
+    /// @notice Who may replace the key after a long silence, zero for nobody.
+    function recovery() external view returns (address);
+
+    /// @notice How long a silence must have been longer than, in days; zero without a recovery address.
+    function silenceDays() external view returns (uint16);
+
+    /// @notice Days since 1970, modulo 2^16, when a new checkpoint was accepted last; the day of deployment before the first.
+    function lastAcceptedDay() external view returns (uint16);
+
+    /// @notice What tanks repay at most: a tip for each gas over the base fee, in wei, and gas for each byte of calldata.
+    function repayLimits() external view returns (uint64 tipWei, uint32 gasPerByte);
+
+    /// @notice Name and symbol of an asset, both empty until the group names it. Its decimals are always 8.
+    function assetInfo(bytes32 asset) external view returns (string memory name, string memory symbol);
 
     /// @notice Highest ledger sequence accepted.
     function sequence() external view returns (uint64);

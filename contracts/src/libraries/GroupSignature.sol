@@ -45,12 +45,34 @@ library GroupSignature {
     /// @param prepared Contract whose code is one byte, then the prepared key.
     function isValid(bytes32 digest, bytes calldata signature, address prepared) internal view returns (bool) {
         if (signature.length != SIGNATURE_LENGTH) return false;
-        uint256 pairs;
+        uint256 pairs = allocate();
         assembly ("memory-safe") {
-            // signature 0x80, -G2 0x100, H(digest) 0x80, key 0x100
+            calldatacopy(pairs, signature.offset, 0x80)
+        }
+        return holds(digest, pairs, prepared);
+    }
+
+    /// @dev The same for a signature in memory.
+    function isValidInMemory(bytes32 digest, bytes memory signature, address prepared) internal view returns (bool) {
+        if (signature.length != SIGNATURE_LENGTH) return false;
+        uint256 pairs = allocate();
+        assembly ("memory-safe") {
+            mcopy(pairs, add(signature, 0x20), 0x80)
+        }
+        return holds(digest, pairs, prepared);
+    }
+
+    /// @dev Memory of two pairs: signature 0x80, -G2 0x100, H(digest) 0x80, key 0x100.
+    function allocate() private pure returns (uint256 pairs) {
+        assembly ("memory-safe") {
             pairs := mload(0x40)
             mstore(0x40, add(pairs, 0x300))
-            calldatacopy(pairs, signature.offset, 0x80)
+        }
+    }
+
+    /// @dev Whether the signature at `pairs` is the one over `digest` under a prepared key.
+    function holds(bytes32 digest, uint256 pairs, address prepared) private view returns (bool) {
+        assembly ("memory-safe") {
             extcodecopy(prepared, add(pairs, 0x80), 1, 0x280)
         }
         hashToG1(digest, pairs + 0x180);

@@ -16,6 +16,20 @@ library MessageKind {
     uint8 internal constant CLOSE = 4;
 }
 
+/// @notice What the group can decide for one contract alone. Each names the state that follows, so none is a toggle.
+library GovernanceKind {
+    /// @notice Deliveries and payouts stop: data is empty.
+    uint8 internal constant HALT = 1;
+    /// @notice They go on: data is empty.
+    uint8 internal constant RESUME = 2;
+    /// @notice Another group key: data = abi.encode(uint64 generation, bytes key, bytes possession).
+    uint8 internal constant ROTATE = 3;
+    /// @notice Name of an asset: data = abi.encode(bytes32 asset, string name, string symbol).
+    uint8 internal constant ASSET = 4;
+    /// @notice Limits of what tanks repay: data = abi.encode(uint64 tipWei, uint32 gasPerByte).
+    uint8 internal constant REPAY = 5;
+}
+
 /// @notice One message of one mailbox. Its leaf is keccak256(abi.encode(message)) and a receiver gets the same bytes.
 /// @param kind See `MessageKind`.
 /// @param nonce Place in the mailbox, from 0, without gaps.

@@ -35,7 +35,56 @@ abstract contract GroupTest is Test {
     }
 
     function newGroup(bytes memory key) internal returns (IGroup) {
-        return IGroup(create("Group.sol:Group", abi.encode(GROUP_ID, INSTANCE, key)));
+        return newGroup(key, address(0), 0);
+    }
+
+    function newGroup(bytes memory key, address recovery, uint16 silenceDays) internal returns (IGroup) {
+        return IGroup(create("Group.sol:Group", abi.encode(GROUP_ID, INSTANCE, key, recovery, silenceDays)));
+    }
+
+    /* GOVERNANCE */
+
+    /// @dev What members sign to govern `group`.
+    function decisionDigest(uint64 nonce, uint8 kind, bytes memory data) internal view returns (bytes32) {
+        return keccak256(
+            abi.encode(
+                keccak256("lockstep/v1/govern"),
+                GROUP_ID,
+                block.chainid,
+                address(group),
+                INSTANCE,
+                nonce,
+                kind,
+                keccak256(data)
+            )
+        );
+    }
+
+    /// @dev Signs the next decision and hands it in.
+    function decide(uint8 kind, bytes memory data) internal {
+        uint64 nonce = group.governanceNonce();
+        group.govern(nonce, kind, data, Signer.sign(SECRET, decisionDigest(nonce, kind, data)));
+    }
+
+    /// @dev Signature of a new key over itself.
+    function possession(uint256 secret, uint64 generation) internal view returns (bytes memory) {
+        bytes32 digest = keccak256(
+            abi.encode(
+                keccak256("lockstep/v1/possession"),
+                GROUP_ID,
+                block.chainid,
+                address(group),
+                INSTANCE,
+                generation,
+                keccak256(Signer.key(secret))
+            )
+        );
+        return Signer.sign(secret, digest);
+    }
+
+    /// @dev Data of a decision for the key of `secret`.
+    function rotation(uint256 secret, uint64 generation) internal view returns (bytes memory) {
+        return abi.encode(generation, Signer.key(secret), possession(secret, generation));
     }
 
     function newMembers(uint256 secret, bytes32 groupId) internal returns (Members made) {

@@ -30,6 +30,10 @@ interface Vm {
     function snapshotState() external returns (uint256 id);
     function revertToState(uint256 id) external returns (bool success);
     function chainId(uint256 id) external;
+    function warp(uint256 time) external;
+    function deal(address account, uint256 balance) external;
+    function fee(uint256 baseFee) external;
+    function txGasPrice(uint256 price) external;
     function load(address target, bytes32 slot) external view returns (bytes32 value);
     function snapshotGasLastCall(string calldata name) external returns (uint256 gas);
 

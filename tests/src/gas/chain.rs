@@ -48,7 +48,8 @@ impl Chain {
         let provider = provider(&anvil.url())?;
         let mut chain = Self { anvil, provider, group: Address::ZERO, receivers: Vec::new(), beginning: U256::ZERO };
         let key = Bytes::copy_from_slice(&key.to_eip2537());
-        let group = Group::deploy_builder(&chain.provider, GROUP_ID, INSTANCE, key).into_transaction_request();
+        let group = Group::deploy_builder(&chain.provider, GROUP_ID, INSTANCE, key, Address::ZERO, 0)
+            .into_transaction_request();
         chain.group = chain.deploy(group).await.context("the group contract")?;
         let keys: Vec<B256> = (0..MESSAGES_MAX).map(key_of).collect();
         for process in PROCESSES {

@@ -124,7 +124,8 @@ async fn deploy(anvil: &Anvil, group: &Group) -> Result<Address> {
     provider.client().set_poll_interval(Duration::from_millis(10));
     let deployer = *provider.get_accounts().await?.first().context("anvil has accounts")?;
     let key = Bytes::copy_from_slice(&group.key().key().to_eip2537());
-    let contract = Contract::deploy_builder(&provider, group.id(), group.chains()[&CHAIN].instance, key);
+    let contract =
+        Contract::deploy_builder(&provider, group.id(), group.chains()[&CHAIN].instance, key, Address::ZERO, 0);
     let sent = provider.send_transaction(contract.into_transaction_request().from(deployer)).await?;
     sent.get_receipt().await?.contract_address.context("a deployment")
 }

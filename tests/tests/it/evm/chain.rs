@@ -49,7 +49,7 @@ impl Chain {
         let group_key = SecretKey::derive(&[7; 32], b"test")?;
         let mut chain = Self { anvil, provider, group_key, contract: Address::ZERO, deployer };
         let key = Bytes::copy_from_slice(&chain.group_key.public_key().to_eip2537());
-        let group = Group::deploy_builder(&chain.provider, GROUP_ID, INSTANCE, key);
+        let group = Group::deploy_builder(&chain.provider, GROUP_ID, INSTANCE, key, Address::ZERO, 0);
         chain.contract = chain.deploy(group.into_transaction_request()).await?;
         Ok(chain)
     }
