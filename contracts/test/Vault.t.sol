@@ -18,6 +18,7 @@ interface IVault is IProcess {
     function process() external view returns (bytes32);
     function balanceOf(bytes32 account, bytes32 asset) external view returns (uint256);
     function bounced(bytes32 asset) external view returns (uint256);
+    function known(bytes32 account) external view returns (bool);
 }
 
 /// @notice The example processes and their base.
@@ -74,6 +75,17 @@ contract VaultTest is GroupTest {
         givesBack(abi.encodePacked(hex"02", uint128(5), hex"0201"));
     }
 
+    function test_RefusesAnAccountThatNeverPaidIn() public {
+        givesBack(abi.encodePacked(hex"02", uint128(5), BOB));
+        vm.assertFalse(vault.known(ALICE));
+    }
+
+    function test_RefusesToDepositNothing() public {
+        post(box, ALICE, 0, "");
+        deliver(box, 1);
+        vm.assertFalse(vault.known(ALICE));
+    }
+
     function test_RefusesADepositOfNobody() public {
         post(box, 0, 5, "");
         deliver(box, 1);
@@ -108,6 +120,15 @@ contract VaultTest is GroupTest {
         deliver(signed, box, 1);
         vm.assertEq(vault.balanceOf(ALICE, XIN), uint256(deposited) + paid - amount);
         vm.assertEq(group.custody(PROCESS, XIN), vault.balanceOf(ALICE, XIN));
+    }
+
+    function test_WithdrawsToAnAccountThatPaidIn() public {
+        post(box, BOB, 1, "");
+        post(box, ALICE, 5, abi.encodePacked(hex"02", uint128(4), BOB));
+        Signed memory signed = members.sign();
+        vm.expectEmit(address(group));
+        emit IGroup.Outbound(0, PROCESS, signed.checkpoint.sequence, XIN, 4, abi.encode(BOB), "");
+        deliver(signed, box, 1);
     }
 
     function test_WithdrawsToASet() public {

@@ -13,8 +13,10 @@ import {Message} from "../types/Messages.sol";
 ///                                         payload; to the sender where the recipient is empty
 ///
 /// Each payment is a deposit first, so a withdrawal may spend what comes with it. Amounts are in 10^-8 units.
-/// @dev Nobody has power over it. A payout that the ledger cannot make comes back as a bounce that does not tell whose it
-/// was: it is kept in `bounced`, so withdraw to accounts that exist.
+/// @dev Nobody has power over it. An account that never paid in cannot be paid by its 32 bytes, for the group could not tell
+/// who that is: such a withdrawal is refused here, where its owner keeps the balance. What still bounces, a MIX payload of
+/// users that the ledger does not know, comes back without saying whose it was, and is kept in `bounced` for ever. So
+/// withdraw to users that exist.
 contract Vault is Process {
     /// @dev First byte of a payload that only deposits.
     uint8 private constant DEPOSIT = 0x01;
@@ -25,6 +27,9 @@ contract Vault is Process {
 
     /// @notice What an account may withdraw.
     mapping(bytes32 account => mapping(bytes32 asset => uint256)) public balanceOf;
+
+    /// @notice Whether an account ever paid in, and so can be paid.
+    mapping(bytes32 account => bool) public known;
 
     /// @notice What came back from payouts.
     mapping(bytes32 asset => uint256) public bounced;
@@ -38,6 +43,12 @@ contract Vault is Process {
     /// @notice A payment without a sender has no account to credit.
     error NoSender();
 
+    /// @notice A message that brings nothing.
+    error NoPayment();
+
+    /// @notice The account never paid in, so it cannot be paid by its 32 bytes. Name its users in a MIX payload.
+    error UnknownRecipient(bytes32 account);
+
     /// @notice The payload is not one of the commands.
     error UnknownCommand(bytes payload);
 
@@ -49,6 +60,8 @@ contract Vault is Process {
     /// @dev What reverts here gives the payment back to its sender.
     function _onMessage(Message calldata message) internal override {
         require(message.sender != 0, NoSender());
+        require(message.amount != 0, NoPayment());
+        known[message.sender] = true;
         balanceOf[message.sender][message.asset] += message.amount;
         emit Deposited(message.sender, message.asset, message.amount);
 
@@ -59,6 +72,7 @@ contract Vault is Process {
         uint256 amount = uint128(bytes16(payload[1:WITHDRAW_HEADER]));
         bytes memory recipient = payload[WITHDRAW_HEADER:];
         if (recipient.length == 0) recipient = abi.encode(message.sender);
+        else if (recipient.length == 32) require(known[bytes32(recipient)], UnknownRecipient(bytes32(recipient)));
         _withdraw(message.sender, message.asset, amount, recipient);
     }
 
