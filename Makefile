@@ -71,14 +71,14 @@ lint: $(TOOLS) ## formatting, clippy, docs, forge fmt and lint, the dependency r
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
-	$(FORGE) fmt --check
+	$(FORGE) fmt --check src test script kit
 	cd contracts && FOUNDRY_PROFILE=lint forge lint --deny warnings
 	cargo test --locked -p lockstep-tests --test it dependency_rules
 
 .PHONY: fmt
 fmt: $(TOOLS) ## format everything
 	cargo fmt --all
-	$(FORGE) fmt
+	$(FORGE) fmt src test script kit
 
 .PHONY: clean
 clean: ## remove what was built
