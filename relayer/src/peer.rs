@@ -29,8 +29,10 @@ use thiserror::Error;
 
 pub use client::{Fault, PeerClient, PeerError};
 pub use directory::{Directory, IdentityKey, Listing, Peer};
-pub use server::router;
+pub use server::{ceremony_router, router};
 
+/// What a page of a ceremony may hold, in bytes before they are written as hex: half a body and some room.
+pub const PAGE_MAX: usize = 28 * 1024;
 /// Largest body of a request or an answer, in bytes (DESIGN.md section 9). The largest real one, the signatures of 255
 /// inputs, has about 50 KB.
 pub const BODY_MAX: usize = 64 * 1024;
@@ -168,6 +170,35 @@ pub trait AnswerPeers: Send + Sync + 'static {
 
     /// How far this member is.
     fn status(&self) -> impl Future<Output = Result<Status, AnswerError>> + Send;
+}
+
+/// What a participant has said in a ceremony, behind a position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CeremonyPage {
+    /// Digest of the proposal.
+    pub ceremony: B256,
+    /// Signed items in the order in which they were said.
+    pub items: Vec<HexBytes>,
+    /// The position of the last of them, or the one that was asked for: where to go on.
+    pub next: u64,
+}
+
+/// Bytes that are written as hex.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HexBytes(#[serde(with = "hex::serde")] pub Vec<u8>);
+
+/// Answers the participants of ceremonies with what is durably said.
+pub trait AnswerCeremony: Send + Sync + 'static {
+    /// What was said in `ceremony` to `from` behind position `after`, at most [`PAGE_MAX`] bytes of items. Where there is
+    /// nothing new it may wait so long. `None` where this end does not take part, or `from` does not.
+    fn page(
+        &self,
+        from: &Peer,
+        ceremony: B256,
+        after: u64,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Option<CeremonyPage>, AnswerError>> + Send;
 }
 
 /// Why a member cannot answer, beyond "not yet".

@@ -3,6 +3,7 @@
 //! The inputs (outputs, records) are kept as they were applied, so a restart is a replay: it derives again and compares.
 //! What this member has promised (guards, payloads, signatures, submissions) is a row before anyone can see it.
 
+mod ceremonies;
 mod inputs;
 mod payouts;
 mod promises;
@@ -20,6 +21,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Row, SqlStr};
 use thiserror::Error;
 
+pub use ceremonies::{CeremonyItem, CeremonyRow, CeremonyStep};
 pub use inputs::{Commit, Replay};
 pub use payouts::{OpenPayout, Payload};
 pub use reads::{MailboxRow, QueuedMessage, StepRow};
@@ -51,6 +53,18 @@ impl Store {
     /// # Errors
     /// Refuses a database that was made for another group file or another member, and reports what SQLite reports.
     pub async fn open(path: &Path, identity: Identity) -> Result<Self, StoreError> {
+        let store = Self::open_unclaimed(path).await?;
+        store.claim("group file digest", identity.group_digest.as_slice()).await?;
+        store.claim("member index", identity.member.to_be_bytes().as_slice()).await?;
+        Ok(store)
+    }
+
+    /// Opens or creates a database without saying whose it is: for a ceremony, which comes before there is a group file, and
+    /// for a command beside the running service.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub async fn open_unclaimed(path: &Path) -> Result<Self, StoreError> {
         let opening = |source| StoreError::Open { path: path.to_path_buf(), source };
         restrict(path).map_err(|source| opening(sqlx::Error::Io(source)))?;
         let options = SqliteConnectOptions::from_str("sqlite:").map_err(opening)?.filename(path);
@@ -66,7 +80,11 @@ impl Store {
             Migration::new(version, description, MigrationType::Simple, SqlStr::from_static(sql), false)
         };
         let first = include_str!("../../migrations/sqlite/0001_member.sql");
-        let migrations = Migrator::with_migrations(vec![migration(1, "member".into(), first)]);
+        let second = include_str!("../../migrations/sqlite/0002_ceremony.sql");
+        let migrations = Migrator::with_migrations(vec![
+            migration(1, "member".into(), first),
+            migration(2, "ceremony".into(), second),
+        ]);
         migrations
             .run(&writer)
             .await
@@ -76,10 +94,7 @@ impl Store {
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .map_err(opening)?;
-        let store = Self { writer, reader };
-        store.claim("group file digest", identity.group_digest.as_slice()).await?;
-        store.claim("member index", identity.member.to_be_bytes().as_slice()).await?;
-        Ok(store)
+        Ok(Self { writer, reader })
     }
 
     /// Writes a fact of identity the first time and compares it ever after.
@@ -181,6 +196,19 @@ pub enum StoreError {
     Corrupt {
         /// Which value.
         what: &'static str,
+    },
+    /// A ceremony's round that is not above all earlier ones.
+    #[error(
+        "round {round} is not new: ceremony {last} had round {last_round}, and a ceremony must have a higher round than all \
+         before it"
+    )]
+    RoundTaken {
+        /// The proposal's.
+        round: u32,
+        /// The highest that was approved here.
+        last_round: u32,
+        /// Its ceremony.
+        last: lockstep_core::B256,
     },
     /// Something already promised would change. The service halts.
     #[error("contradiction: {0}")]

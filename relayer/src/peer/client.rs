@@ -1,5 +1,7 @@
 //! The asking end.
 
+use std::time::Duration;
+
 use lockstep_core::mixin::Signature;
 use lockstep_core::{B256, Uuid, payout};
 use reqwest::{Client, StatusCode};
@@ -9,14 +11,16 @@ use thiserror::Error;
 
 use super::signature::{self, Nonce, RequestParts, SIGNATURE, SignatureError, Signed};
 use super::wire::{
-    AskPartial, AskPayout, AskStatus, PARTIAL, PAYOUT_HASH, PAYOUT_SIGNATURE, PayoutHash, PayoutSignatures, Refusal,
-    STATUS,
+    AskCeremony, AskPartial, AskPayout, AskStatus, CEREMONY, PARTIAL, PAYOUT_HASH, PAYOUT_SIGNATURE, PayoutHash,
+    PayoutSignatures, Refusal, STATUS,
 };
 use crate::http::{HttpError, http_client, read_body};
 use crate::world::chain::Cause;
 use crate::world::peer::PullPayouts;
 
-use super::{BODY_MAX, Directory, InputSignature, Local, Partial, Peer, PeerConfig, Status, WINDOW_S};
+use super::{
+    BODY_MAX, CeremonyPage, Directory, IdentityKey, InputSignature, Local, Partial, Peer, PeerConfig, Status, WINDOW_S,
+};
 
 /// Asks other members, by their index. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
@@ -99,6 +103,24 @@ impl PeerClient {
     pub async fn pull_status(&self, member: u8) -> Result<Status, PeerError> {
         let peer = self.seat(member)?;
         self.ask(&peer, STATUS, &AskStatus {}).await?.ok_or_else(|| PeerError::wrong_answer(&peer))
+    }
+
+    /// What a participant has said in a ceremony behind a position, or `None` while it does not take part. Where there is
+    /// nothing new, the answer comes after `wait`, which must be less than the configured time-out. The items are not verified.
+    ///
+    /// # Errors
+    /// See [`PeerError::fault`].
+    pub async fn pull_ceremony(
+        &self,
+        identity: &IdentityKey,
+        ceremony: B256,
+        after: u64,
+        wait: Duration,
+    ) -> Result<Option<CeremonyPage>, PeerError> {
+        let peer = self.local.directory().by_identity(identity).ok_or(PeerError::Unknown)?;
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let answer: Option<CeremonyPage> = self.ask(&peer, CEREMONY, &AskCeremony { ceremony, after, wait_ms }).await?;
+        checked(&peer, answer, |page| page.ceremony == ceremony && page.next >= after)
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -200,6 +222,9 @@ pub enum PeerError {
         /// The generation.
         generation: u32,
     },
+    /// An identity that is not in the directory.
+    #[error("the identity is in no list of members or participants")]
+    Unknown,
     /// Our own question cannot be written.
     #[error("cannot write the question")]
     Question(#[source] serde_json::Error),
@@ -264,7 +289,7 @@ impl PeerError {
     /// Whose fault it is.
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::Client(_) | Self::NotAMember { .. } | Self::Question(_) => Fault::Us,
+            Self::Client(_) | Self::NotAMember { .. } | Self::Unknown | Self::Question(_) => Fault::Us,
             Self::Unreachable { .. } | Self::Refused { .. } | Self::Halted { .. } => Fault::Nobody,
             Self::Untrusted { .. } | Self::TooLarge { .. } | Self::Malformed { .. } | Self::WrongAnswer { .. } => {
                 Fault::Peer

@@ -20,19 +20,22 @@ use tracing::{debug, warn};
 use super::guard::{Guard, Refused};
 use super::signature::{self, GROUP, RequestParts, SIGNATURE, Signed, TO};
 use super::wire::{
-    AskPartial, AskPayout, AskStatus, PARTIAL, PAYOUT_HASH, PAYOUT_SIGNATURE, PayoutHash, PayoutSignatures, Refusal,
-    STATUS,
+    AskCeremony, AskPartial, AskPayout, AskStatus, CEREMONY, PARTIAL, PAYOUT_HASH, PAYOUT_SIGNATURE, PayoutHash,
+    PayoutSignatures, Refusal, STATUS,
 };
-use super::{AnswerError, AnswerPeers, BODY_MAX, Local, Peer, WINDOW_S};
+use super::{AnswerCeremony, AnswerError, AnswerPeers, BODY_MAX, Local, Peer, WINDOW_S};
 
 /// Requests in work at once: with 64 KiB each, at most 16 MiB of bodies.
 const AT_ONCE_MAX: usize = 256;
 /// Longest time that a body may take to arrive. It is at most 64 KiB, mostly 100 bytes.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The routes that peers call. Serve it on an address of its own.
+/// Longest time that the answer about a ceremony may wait for news, whatever the asker wants.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// The routes that members call. Serve it on an address of its own.
 pub fn router<A: AnswerPeers>(local: Local, answers: Arc<A>) -> Router {
-    let server = Arc::new(Server { local, answers, guard: Guard::default(), at_once: Semaphore::new(AT_ONCE_MAX) });
+    let server = Server::new(local, answers, Admitted::Members);
     Router::new()
         .route(PARTIAL, post(partial::<A>))
         .route(PAYOUT_HASH, post(payout_hash::<A>))
@@ -41,9 +44,25 @@ pub fn router<A: AnswerPeers>(local: Local, answers: Arc<A>) -> Router {
         .with_state(server)
 }
 
+/// The route that participants of a ceremony call. It has books and limits of its own, so that neither a guest nor a request
+/// that waits takes anything from the members.
+pub fn ceremony_router<A: AnswerCeremony>(local: Local, answers: Arc<A>) -> Router {
+    Router::new().route(CEREMONY, post(ceremony::<A>)).with_state(Server::new(local, answers, Admitted::Everybody))
+}
+
+/// Whose questions are heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admitted {
+    /// Who has a seat in some generation.
+    Members,
+    /// All in the directory.
+    Everybody,
+}
+
 struct Server<A> {
     local: Local,
     answers: Arc<A>,
+    admitted: Admitted,
     guard: Guard,
     at_once: Semaphore,
 }
@@ -77,6 +96,14 @@ async fn status<A: AnswerPeers>(State(server): Shared<A>, request: Request) -> R
     server.handle(request, |AskStatus {}| async move { answers.status().await.map(Some) }).await
 }
 
+async fn ceremony<A: AnswerCeremony>(State(server): Shared<A>, request: Request) -> Response {
+    let answers = &server.answers;
+    let answer = async |from: Peer, AskCeremony { ceremony, after, wait_ms }| {
+        answers.page(&from, ceremony, after, Duration::from_millis(wait_ms).min(WAIT_MAX)).await
+    };
+    server.handle_from(request, answer).await
+}
+
 /// A question whose sender is known.
 struct Authentic {
     from: Peer,
@@ -97,8 +124,21 @@ impl Unanswered {
     }
 }
 
-impl<A: AnswerPeers> Server<A> {
+impl<A> Server<A> {
+    fn new(local: Local, answers: Arc<A>, admitted: Admitted) -> Arc<Self> {
+        Arc::new(Self { local, answers, admitted, guard: Guard::default(), at_once: Semaphore::new(AT_ONCE_MAX) })
+    }
+
     async fn handle<Q, T, F>(&self, request: Request, answer: impl FnOnce(Q) -> F + Send) -> Response
+    where
+        Q: DeserializeOwned + Send,
+        T: Serialize,
+        F: Future<Output = Result<Option<T>, AnswerError>> + Send,
+    {
+        self.handle_from(request, |_, question| answer(question)).await
+    }
+
+    async fn handle_from<Q, T, F>(&self, request: Request, answer: impl FnOnce(Peer, Q) -> F + Send) -> Response
     where
         Q: DeserializeOwned + Send,
         T: Serialize,
@@ -117,7 +157,7 @@ impl<A: AnswerPeers> Server<A> {
         };
         let (status, body) = match serde_json::from_slice(&asked.body) {
             Err(error) => refusal(StatusCode::BAD_REQUEST, &format!("not the expected JSON: {error}")),
-            Ok(question) => self.reply(&asked, answer(question).await),
+            Ok(question) => self.reply(&asked, answer(asked.from.clone(), question).await),
         };
         debug!(path, from = asked.from.name, status = status.as_u16(), "request answered");
         self.signed(&asked, status, body)
@@ -180,7 +220,8 @@ impl<A: AnswerPeers> Server<A> {
 
     fn sender(&self, signed: &Signed) -> Result<Peer, Unanswered> {
         let peer = self.local.directory.by_identity(&signed.parameters.key);
-        peer.filter(Peer::is_member)
+        let heard = |peer: &Peer| self.admitted == Admitted::Everybody || peer.is_member();
+        peer.filter(heard)
             .ok_or_else(|| Unanswered::new(StatusCode::FORBIDDEN, "the key belongs to no member of the group"))
     }
 

@@ -15,6 +15,26 @@ const NOW: u64 = 1_700_000_000;
 
 struct Fixed;
 
+/// Says one item for each position up to 3, and waits where there is none.
+impl AnswerCeremony for Fixed {
+    async fn page(
+        &self,
+        from: &Peer,
+        ceremony: B256,
+        after: u64,
+        wait: Duration,
+    ) -> Result<Option<CeremonyPage>, AnswerError> {
+        if ceremony.is_zero() || from.name != "guest" {
+            return Ok(None);
+        }
+        if after >= 3 {
+            tokio::time::sleep(wait).await;
+            return Ok(Some(CeremonyPage { ceremony, items: Vec::new(), next: after }));
+        }
+        Ok(Some(CeremonyPage { ceremony, items: vec![HexBytes(vec![7; PAGE_MAX])], next: after.saturating_add(1) }))
+    }
+}
+
 fn partial_of(sequence: u64) -> Partial {
     Partial { sequence, history: B256::repeat_byte(1), root: B256::repeat_byte(2), signature: [3; 48] }
 }
@@ -174,6 +194,44 @@ async fn guest_of_a_ceremony_should_not_be_told_what_members_are_told() {
     assert_eq!(ask(1).refusal().await, refused(403, "the key belongs to no member of the group"));
     pair.served.seat(1, [(5, listing)]);
     assert_eq!(ask(2).send().await.0, StatusCode::OK, "a member of any generation is one");
+}
+
+#[tokio::test]
+async fn guest_should_hear_of_its_ceremony_page_by_page() {
+    let pair = pair().await;
+    let server = Local::new(pair.served.clone(), pair.keys[0].clone(), Arc::new(|| NOW)).expect("a member");
+    let address = serve(ceremony_router(server, Arc::new(Fixed))).await;
+    let guest = SigningKey::from_bytes(&[99; 32]);
+    let listing =
+        |name: &str, key: &SigningKey, url: String| Listing { name: name.into(), identity: key.verifying_key(), url };
+    let (ceremony, wait) = (B256::repeat_byte(5), Duration::from_millis(1));
+    let directory = Directory::new(pair.group.id());
+    let asked = *pair.keys[0].verifying_key().as_bytes();
+    directory.admit(
+        ceremony,
+        [
+            listing("guest", &guest, "http://127.0.0.1:1".into()),
+            listing("m1", &pair.keys[0], format!("http://{address}")),
+        ],
+    );
+    let local = Local::new(directory, guest.clone(), Arc::new(|| NOW)).expect("a guest");
+    let client = PeerClient::new(local, &PeerConfig::default()).expect("a client");
+    let stranger = client.pull_ceremony(&asked, ceremony, 0, wait).await.expect_err("not known there");
+    let expected = "member m1 refused with status 403: the key belongs to no member of the group";
+    assert_eq!(stranger.to_string(), expected);
+
+    pair.served.admit(ceremony, [listing("guest", &guest, "http://127.0.0.1:1".into())]);
+    assert_eq!(client.pull_ceremony(&asked, B256::ZERO, 0, wait).await.expect("an answer"), None, "no such ceremony");
+    let mut after = 0;
+    while let Some(page) = client.pull_ceremony(&asked, ceremony, after, wait).await.expect("the largest page fits") {
+        if page.items.is_empty() {
+            break;
+        }
+        after = page.next;
+    }
+    assert_eq!(after, 3);
+    let unknown = client.pull_ceremony(&[1; 32], ceremony, 0, wait).await.expect_err("nobody");
+    assert_eq!(unknown.fault(), Fault::Us);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ pub(super) const PARTIAL: &str = "/v1/peer/partial";
 pub(super) const PAYOUT_HASH: &str = "/v1/peer/payout-hash";
 pub(super) const PAYOUT_SIGNATURE: &str = "/v1/peer/payout-signature";
 pub(super) const STATUS: &str = "/v1/peer/status";
+pub(super) const CEREMONY: &str = "/v1/peer/ceremony";
 
 /// Asks for the partial at an applied sequence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,15 @@ pub(super) struct AskPayout {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AskStatus {}
+
+/// Asks what the peer has said in a ceremony behind a position; waits so long where there is nothing new yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AskCeremony {
+    pub(super) ceremony: B256,
+    pub(super) after: u64,
+    pub(super) wait_ms: u64,
+}
 
 /// The payload hash of an attempt of a payout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
