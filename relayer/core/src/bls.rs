@@ -23,6 +23,7 @@ mod threshold;
 
 pub use dealer::Dealing;
 pub use point::{PublicKey, Signature};
+pub(crate) use threshold::check_size;
 pub use threshold::{
     GroupKey, GroupKeyError, PartialSignature, RecoverError, Recovered, SecretShare, default_threshold,
 };

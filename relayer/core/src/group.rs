@@ -4,7 +4,8 @@
 //! with different files cannot sign together. Whatever a derivation reads of it changes later only by a decision.
 
 mod canonical;
-mod file;
+pub(crate) mod file;
+pub mod roster;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -207,6 +208,11 @@ impl Group {
     /// The members as the ledger knows them: the set that is paid and that pays.
     pub fn mix(&self) -> Mix {
         Mix::of_users(self.members.iter().map(|member| member.user), self.threshold())
+    }
+
+    /// The members and their public shares at the opening of the group, which the group file itself certifies.
+    pub fn roster(&self) -> roster::Roster {
+        roster::Roster::genesis(self.id, self.members.clone(), self.key.clone())
     }
 
     /// The chains by ascending id.

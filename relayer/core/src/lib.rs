@@ -14,6 +14,7 @@ pub mod asset;
 pub mod bls;
 pub mod checkpoint;
 pub mod derive;
+pub mod dkg;
 pub mod frontier;
 pub mod group;
 pub mod history;

@@ -18,7 +18,7 @@ pub const fn default_threshold(members: u8) -> u8 {
 }
 
 /// A majority must sign, and the ledger's scripts hold at most 64 members.
-pub(super) fn check_size(threshold: u8, members: usize) -> Result<(), GroupKeyError> {
+pub(crate) fn check_size(threshold: u8, members: usize) -> Result<(), GroupKeyError> {
     let majority = usize::from(threshold).saturating_mul(2) > members;
     if members == 0 || members > MEMBERS_MAX || usize::from(threshold) > members || !majority {
         return Err(GroupKeyError::Size { threshold, members });

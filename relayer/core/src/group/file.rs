@@ -212,31 +212,59 @@ impl serde::de::Visitor<'_> for FinalityVisitor {
 }
 
 pub(super) fn members(files: &[MemberFile]) -> Result<(Vec<Member>, Vec<PublicKey>), GroupError> {
-    count("members", files.len(), 1, MEMBERS_MAX)?;
-    let mut members = BTreeMap::new();
+    let members = people(files.iter().map(MemberFile::person))?;
+    let mut shares = BTreeMap::new();
     let mut seen = Seen::default();
     for (i, file) in files.iter().enumerate() {
+        let public_share = public_key(&format!("members[{i}].public_share"), &file.public_share)?;
+        seen.once("members.public_share", hex::encode(public_share.compress()))?;
+        shares.insert(file.index, public_share);
+    }
+    Ok((members, shares.into_values().collect()))
+}
+
+/// Who a member is, apart from its share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Person<'a> {
+    pub(crate) index: u8,
+    pub(crate) name: &'a str,
+    pub(crate) user: Uuid,
+    pub(crate) identity: &'a str,
+    pub(crate) peer: &'a str,
+}
+
+impl MemberFile {
+    fn person(&self) -> Person<'_> {
+        Person { index: self.index, name: &self.name, user: self.user, identity: &self.identity, peer: &self.peer }
+    }
+}
+
+/// Members of a file by ascending index, which must be 1 to n.
+pub(crate) fn people<'a>(people: impl ExactSizeIterator<Item = Person<'a>>) -> Result<Vec<Member>, GroupError> {
+    let size = people.len();
+    count("members", size, 1, MEMBERS_MAX)?;
+    let mut members = BTreeMap::new();
+    let mut seen = Seen::default();
+    for (i, person) in people.enumerate() {
         let at = |key: &str| format!("members[{i}].{key}");
         let member = Member {
-            index: file.index,
-            name: name(at("name"), &file.name)?,
-            user: file.user,
-            identity: identity(at("identity"), &file.identity)?,
-            peer: peer(at("peer"), &file.peer)?,
+            index: person.index,
+            name: name(at("name"), person.name)?,
+            user: person.user,
+            identity: identity(at("identity"), person.identity)?,
+            peer: peer(at("peer"), person.peer)?,
         };
-        let public_share = public_key(&at("public_share"), &file.public_share)?;
-        seen.once("members.index", file.index.to_string())?;
+        seen.once("members.index", person.index.to_string())?;
         seen.once("members.name", member.name.clone())?;
         seen.once("members.user", member.user.to_string())?;
         seen.once("members.identity", hex::encode(member.identity.as_bytes()))?;
         seen.once("members.peer", member.peer.clone())?;
-        seen.once("members.public_share", hex::encode(public_share.compress()))?;
-        members.insert(usize::from(file.index), (member, public_share));
+        members.insert(usize::from(person.index), member);
     }
-    let missing = (1..=files.len()).find(|index| !members.contains_key(index));
+    let missing = (1..=size).find(|index| !members.contains_key(index));
     match missing {
-        Some(index) => Err(GroupError::MissingIndex { members: files.len(), index }),
-        None => Ok(members.into_values().unzip()),
+        Some(index) => Err(GroupError::MissingIndex { members: size, index }),
+        None => Ok(members.into_values().collect()),
     }
 }
 
@@ -305,11 +333,11 @@ pub(super) fn delays(file: &DelaysFile) -> Result<Delays, GroupError> {
     Ok(Delays { unknown_s: file.unknown, over_s: file.over })
 }
 
-pub(super) fn hash(field: &str, text: &str) -> Result<B256, GroupError> {
+pub(crate) fn hash(field: &str, text: &str) -> Result<B256, GroupError> {
     bytes::<32>(field, text).map(B256::new)
 }
 
-pub(super) fn public_key(field: &str, text: &str) -> Result<PublicKey, GroupError> {
+pub(crate) fn public_key(field: &str, text: &str) -> Result<PublicKey, GroupError> {
     let refused = |_| GroupError::Hex { field: field.into(), bytes: 256, shown: shown(text) };
     let encoded = hex::decode(text.strip_prefix("0x").unwrap_or(text)).map_err(refused)?;
     PublicKey::from_bytes(&encoded).map_err(|source| GroupError::PublicKey { field: field.into(), source })
@@ -323,7 +351,7 @@ fn identity(field: String, text: &str) -> Result<VerifyingKey, GroupError> {
     }
 }
 
-fn bytes<const N: usize>(field: &str, text: &str) -> Result<[u8; N], GroupError> {
+pub(crate) fn bytes<const N: usize>(field: &str, text: &str) -> Result<[u8; N], GroupError> {
     let mut bytes = [0; N];
     match hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut bytes) {
         Ok(()) => Ok(bytes),
@@ -360,7 +388,7 @@ fn peer(field: String, text: &str) -> Result<String, GroupError> {
     })
 }
 
-fn bounds(field: String, value: u64, least: u64, most: u64) -> Result<(), GroupError> {
+pub(crate) fn bounds(field: String, value: u64, least: u64, most: u64) -> Result<(), GroupError> {
     if (least..=most).contains(&value) { Ok(()) } else { Err(GroupError::Bounds { field, value, least, most }) }
 }
 

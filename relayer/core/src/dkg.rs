@@ -1,0 +1,23 @@
+//! Distributed key generation and resharing: no machine ever holds the group's key.
+//!
+//! Joint-Feldman (Pedersen 1991, as analysed by Gennaro, Jarecki, Krawczyk and Rabin 1999) makes a key, Desmedt-Jajodia
+//! 1997 hands it on to other members. What goes over a wire and what is signed is in [`item`].
+//!
+//! ```text
+//! proposal ─► join ─► dealing ─► ack ─► log ─► set ─► vote ─► ready ─► roster
+//!             all     dealer to  back   dealer  leader each    each     n − f readys
+//!                     player                    one    player  player   certify it
+//! ```
+//!
+//! A ceremony is one member's part, without IO: items come in, in any order and any number of times; effects ([`report`])
+//! come out, and whatever the member promises is a record before it is an item.
+
+pub(crate) mod bytes;
+pub mod item;
+pub mod proposal;
+pub mod report;
+pub mod seal;
+
+pub use item::{Binding, Body, Commitment, Item, ItemError, Receipt};
+pub use proposal::{Deadlines, Kind, Proposal, ProposalError, ProposalFile, ProposalMember, tolerated};
+pub use report::{Effect, Failure, Fault, FaultKind, MemberProgress, Phase, Progress, Receivers, Record, Step};

@@ -1,0 +1,102 @@
+//! Shares on their way to their receiver: X25519 with the receiver's identity key (RFC 7748; the Edwards key in its
+//! Montgomery form) and XChaCha20-Poly1305 under a key that is used once.
+//!
+//! ```text
+//! sealed = ephemeral public key 32 ‖ ciphertext 32 ‖ tag 16
+//! key    = BLAKE3-KDF("lockstep/v1/dkg/seal", shared point 32 ‖ ephemeral key 32 ‖ receiver's identity 32 ‖ context 32)
+//! ```
+//!
+//! The nonce is zero: the key is bound to its ephemeral key, and the ephemeral key to seed, context and receiver, so that
+//! the same key never meets another plaintext, also after a restart from the seed. The context is a hash of everything
+//! that the share belongs to.
+
+use alloy_primitives::B256;
+use chacha20poly1305::aead::AeadInOut;
+use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
+use curve25519_dalek::MontgomeryPoint;
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use zeroize::Zeroizing;
+
+/// Bytes of a sealed secret.
+pub const SEALED: usize = 80;
+/// KDF contexts (BLAKE3, derive_key mode).
+const KEY: &str = "lockstep/v1/dkg/seal";
+const EPHEMERAL: &str = "lockstep/v1/dkg/ephemeral";
+
+/// Encrypts 32 secret bytes to the holder of an identity key. The same seed, receiver and context give the same bytes, so
+/// they must never be used for two secrets.
+pub fn seal(secret: &[u8; 32], receiver: &VerifyingKey, context: &B256, seed: &[u8; 32]) -> [u8; SEALED] {
+    let material = Zeroizing::new([&seed[..], context.as_slice(), receiver.as_bytes()].concat());
+    let ephemeral = Zeroizing::new(blake3::derive_key(EPHEMERAL, &material));
+    let public = MontgomeryPoint::mul_base_clamped(*ephemeral);
+    let shared = Zeroizing::new(receiver.to_montgomery().mul_clamped(*ephemeral).to_bytes());
+    let mut text = Zeroizing::new(*secret);
+    let cipher = cipher(&shared, &public, receiver.as_bytes(), context);
+    let mut sealed = [0; SEALED];
+    // 32 bytes are never too long to encrypt.
+    if let Ok(tag) = cipher.encrypt_inout_detached(&XNonce::default(), &[], text.as_mut_slice().into()) {
+        let parts = public.as_bytes().iter().chain(text.iter()).chain(tag.iter());
+        for (to, from) in sealed.iter_mut().zip(parts) {
+            *to = *from;
+        }
+    }
+    sealed
+}
+
+/// Decrypts what was sealed to `identity` under the same context; `None` if it was not, or was changed.
+pub fn open(sealed: &[u8; SEALED], identity: &SigningKey, context: &B256) -> Option<Zeroizing<[u8; 32]>> {
+    let (public, rest) = sealed.split_first_chunk::<32>()?;
+    let (text, tag) = rest.split_first_chunk::<32>()?;
+    let public = MontgomeryPoint(*public);
+    let own = Zeroizing::new(identity.to_scalar_bytes());
+    let shared = Zeroizing::new(public.mul_clamped(*own).to_bytes());
+    let mut text = Zeroizing::new(*text);
+    let cipher = cipher(&shared, &public, identity.verifying_key().as_bytes(), context);
+    let tag = Tag::try_from(tag).ok()?;
+    cipher.decrypt_inout_detached(&XNonce::default(), &[], text.as_mut_slice().into(), &tag).ok()?;
+    Some(text)
+}
+
+fn cipher(shared: &[u8; 32], public: &MontgomeryPoint, receiver: &[u8; 32], context: &B256) -> XChaCha20Poly1305 {
+    let material = Zeroizing::new([&shared[..], public.as_bytes(), receiver, context.as_slice()].concat());
+    let key = Zeroizing::new(blake3::derive_key(KEY, &material));
+    XChaCha20Poly1305::new((&*key).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTEXT: B256 = B256::repeat_byte(7);
+
+    fn key(byte: u8) -> SigningKey {
+        SigningKey::from_bytes(&[byte; 32])
+    }
+
+    #[test]
+    fn another_receiver_context_or_byte_should_not_open() {
+        let sealed = seal(&[9; 32], &key(1).verifying_key(), &CONTEXT, &[3; 32]);
+        assert_eq!(open(&sealed, &key(2), &CONTEXT), None);
+        assert_eq!(open(&sealed, &key(1), &B256::ZERO), None);
+        for place in 0..SEALED {
+            let mut changed = sealed;
+            changed[place] ^= 1;
+            assert_eq!(open(&changed, &key(1), &CONTEXT), None, "{place}");
+        }
+        assert_eq!(open(&[0; SEALED], &key(1), &CONTEXT), None);
+    }
+
+    #[test]
+    fn the_receiver_should_open_what_the_seed_gives() {
+        let sealed = seal(&[9; 32], &key(1).verifying_key(), &CONTEXT, &[3; 32]);
+        assert_eq!(open(&sealed, &key(1), &CONTEXT), Some(Zeroizing::new([9; 32])));
+        assert_eq!(sealed, seal(&[9; 32], &key(1).verifying_key(), &CONTEXT, &[3; 32]));
+        let others = [
+            seal(&[9; 32], &key(1).verifying_key(), &CONTEXT, &[4; 32]),
+            seal(&[9; 32], &key(2).verifying_key(), &CONTEXT, &[3; 32]),
+            seal(&[9; 32], &key(1).verifying_key(), &B256::ZERO, &[3; 32]),
+        ];
+        // Nothing is shared between them, the ephemeral keys least of all.
+        assert!(others.iter().all(|other| other[..32] != sealed[..32] && other[32..] != sealed[32..]));
+    }
+}
