@@ -205,9 +205,31 @@ impl Core {
         &self.ledger.groups
     }
 
-    /// How many outputs were unclaimed; [`Class::Unclaimed`] says which.
-    pub const fn unclaimed(&self) -> u64 {
-        self.ledger.unclaimed
+    /// The unclaimed coins that no decision has paid out, by output.
+    pub fn unclaimed(&self) -> impl ExactSizeIterator<Item = (&Uuid, &(AssetId, Amount))> {
+        self.ledger.unclaimed.iter()
+    }
+
+    /// A decision of this number acted.
+    pub fn has_acted(&self, number: u64) -> bool {
+        self.ledger.numbers.contains(&number)
+    }
+
+    /// The number of the newest decision that acted, by number.
+    pub fn last_decision(&self) -> Option<u64> {
+        self.ledger.numbers.last().copied()
+    }
+
+    /// Generation and compressed key that a decision made the group's; `None` while it is that of the group file.
+    pub const fn decided_key(&self) -> Option<&(u32, [u8; 96])> {
+        self.ledger.key.as_ref()
+    }
+
+    /// Reads the memos of the outputs that are set aside again, for a decision has changed how memos are read.
+    pub fn read_late_again(&mut self, read: impl Fn(&Output) -> Memo) {
+        for (output, memo) in self.ledger.late.values_mut() {
+            *memo = read(output);
+        }
     }
 
     /// The output is set aside and waits for a decision.

@@ -16,6 +16,7 @@ pub mod checkpoint;
 pub mod derive;
 pub mod dkg;
 pub mod frontier;
+pub mod govern;
 pub mod group;
 pub mod history;
 pub mod machine;

@@ -10,12 +10,13 @@ use alloy_primitives::{Address, B256};
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::bls::{BlsError, PublicKey};
 use crate::checkpoint::Checkpoint;
 use crate::derive::{Applied, Class, Config, ConfigError, Core, DeriveError, Derived, Effect, Record, Registered};
 use crate::frontier::{Frontier, FrontierError, NodeChange, NodePlace, state_leaf};
 use crate::history;
 use crate::mailbox::{Mailbox, MailboxError, MailboxPlace};
-use crate::message::Posted;
+use crate::message::{MessageKind, Posted};
 use crate::operation::{Memo, MemoRules};
 use crate::output::Output;
 use crate::trace::ChainId;
@@ -55,6 +56,8 @@ pub struct Step {
     pub classes: Vec<(Uuid, Class)>,
     /// The mailboxes that it opened.
     pub opened: Vec<Opened>,
+    /// Gas limits of one call that changed, by process.
+    pub gas: Vec<(Uuid, u32)>,
     /// Messages, each with the head after it.
     pub posted: Vec<(Posted, B256)>,
     /// Frontier nodes that changed.
@@ -155,6 +158,7 @@ impl Machine {
             self.late.insert(output.id, output.clone());
             return Ok(None);
         };
+        self.take_key()?;
         self.history = history::extend(&self.history, output);
         for late in applied.iter().filter_map(|applied| self.late.remove(&applied.output)) {
             self.history = history::extend(&self.history, &late);
@@ -164,6 +168,7 @@ impl Machine {
             leaves: 0,
             classes: Vec::new(),
             opened: Vec::new(),
+            gas: Vec::new(),
             posted: Vec::new(),
             nodes: Vec::new(),
             derived: Vec::new(),
@@ -178,6 +183,18 @@ impl Machine {
         step.leaves = self.frontier.leaves();
         step.nodes = changed.into_iter().map(|(place, hash)| NodeChange { place, hash }).collect();
         Ok(Some(step))
+    }
+
+    /// Verifies decisions with the key that a decision made the group's, the late ones that wait included.
+    fn take_key(&mut self) -> Result<(), MachineError> {
+        let Some((_, key)) = self.core.decided_key() else { return Ok(()) };
+        let key = PublicKey::from_bytes(key).map_err(MachineError::Key)?;
+        if self.rules.memo.group_key != Some(key) {
+            self.rules.memo.group_key = Some(key);
+            let rules = &self.rules.memo;
+            self.core.read_late_again(|output| Memo::decode(&output.extra, rules));
+        }
+        Ok(())
     }
 
     /// Takes note of the next final record of `chain`. It acts in [`Machine::advance`].
@@ -215,6 +232,9 @@ impl Machine {
             step.opened.push(opened);
         }
         for posted in applied.posted {
+            if posted.message.kind == MessageKind::Update {
+                step.gas.extend(gas_of(&posted).map(|gas| (posted.process, gas)));
+            }
             let slot = self.slots.get_mut(&posted.process).ok_or(MachineError::NoMailbox(posted.process))?;
             slot.mailbox = slot.mailbox.after(&posted.message)?;
             note(changed, self.frontier.update(slot.leaf, slot.place.leaf(&slot.mailbox))?);
@@ -238,15 +258,19 @@ impl Machine {
         let (leaf, nodes) = self.frontier.append(place.leaf(&Mailbox::EMPTY))?;
         note(changed, nodes);
         self.slots.insert(process, Slot { leaf, place, mailbox: Mailbox::EMPTY });
-        // The registration's payload ends with the gas limit (message.rs).
-        let gas = posted.first().and_then(|posted| posted.message.payload.last_chunk::<4>()).copied();
-        Ok(Opened { process, leaf, chain, address, gas: gas.map_or(0, u32::from_be_bytes) })
+        let gas = posted.first().and_then(gas_of).unwrap_or_default();
+        Ok(Opened { process, leaf, chain, address, gas })
     }
 
     fn named(&self, derived: Derived) -> Named {
         let contract = |chain: ChainId| self.rules.places.get(&chain).map_or(Address::ZERO, |place| place.contract);
         Named { id: derived.trace.id(&self.rules.group_id, contract), derived }
     }
+}
+
+/// The payload of a registration and of an update ends with the gas limit (message.rs).
+fn gas_of(posted: &Posted) -> Option<u32> {
+    posted.message.payload.last_chunk::<4>().map(|gas| u32::from_be_bytes(*gas))
 }
 
 /// A node that changes twice in one step is kept as it ends.
@@ -266,6 +290,9 @@ pub enum MachineError {
     /// A registration on a chain that has no contract in the group file.
     #[error("chain {0} has no group contract in the group file")]
     NoContract(ChainId),
+    /// A decided key that is none; its decision would not have been read.
+    #[error("the decided group key is not a key")]
+    Key(#[source] BlsError),
     /// A message out of its order.
     #[error(transparent)]
     Mailbox(#[from] MailboxError),
@@ -277,10 +304,12 @@ pub enum MachineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bls::SecretKey;
     use crate::derive::{AssetRule, ChainRule, DAY_NS, Fee, HOUR_NS, INPUTS_MAX, MEMO_MAX, SWEEP_MAX};
     use crate::frontier::{VersionedNodes, verify_proof};
-    use crate::message::MessageKind;
-    use crate::operation::{Operation, purpose};
+    use crate::operation::{
+        DecisionBody, Operation, Policy, SignedDecision, decision_digest, group_key_digest, purpose,
+    };
     use crate::output::CoinId;
     use crate::{Amount, AssetId, Mix};
 
@@ -383,6 +412,62 @@ mod tests {
             let proof = nodes.proof(1, checkpoint.sequence).expect("a leaf");
             assert!(verify_proof(&place.leaf(&mailbox), 1, &proof, &checkpoint.root));
         }
+    }
+
+    fn decided(signer: &SecretKey, number: u64, body: DecisionBody) -> Vec<u8> {
+        let signature = signer.sign_digest(&decision_digest(&GROUP_ID, number, &body.encode())).compress();
+        let signed = SignedDecision { number, body, signature };
+        Operation::decision(&signed).and_then(|operation| Ok(operation.encode()?)).expect("a small operation")
+    }
+
+    #[test]
+    fn a_decided_key_should_verify_what_comes_after_it_and_the_old_one_nothing() {
+        let [old, new] = [1, 2].map(|seed| SecretKey::derive(&[seed; 32], b"test").expect("a key"));
+        let mut rules = rules();
+        rules.memo.group_key = Some(old.public_key());
+        let mut machine = Machine::new(rules).expect("rules");
+        let class = |machine: &mut Machine, output: &Output| {
+            let step = machine.apply(output).expect("in order");
+            step.map(|step| step.classes.iter().map(|(_, class)| *class).collect::<Vec<_>>())
+        };
+        let close = DecisionBody::Close { process: Uuid::from_u128(9) };
+        // Both wait while the old key is in force; what counts is the key at the place that they are given.
+        let by_old = Output { late: true, ..output(1, 60, 500, decided(&old, 20, close.clone())) };
+        let by_new = Output { late: true, ..output(2, 60, 500, decided(&new, 21, close.clone())) };
+        assert_eq!(class(&mut machine, &by_old), None);
+        assert_eq!(class(&mut machine, &by_new), None);
+        assert_eq!(
+            class(&mut machine, &output(3, 60, 500, decided(&new, 1, close.clone()))),
+            Some(vec![Class::Refund])
+        );
+
+        let key = new.public_key().compress();
+        let possession = new.sign_digest(&group_key_digest(&GROUP_ID, 1, &key)).compress();
+        let change = DecisionBody::Key { generation: 1, key, possession };
+        assert_eq!(class(&mut machine, &output(4, 60, 500, decided(&old, 2, change))), Some(vec![Class::Decision]));
+        assert_eq!(
+            class(&mut machine, &output(5, 60, 500, decided(&old, 3, close.clone()))),
+            Some(vec![Class::Refund])
+        );
+        assert_eq!(class(&mut machine, &output(6, 60, 500, decided(&new, 4, close))), Some(vec![Class::Decision]));
+        let admit = |late: &Output| DecisionBody::Admit { output: late.id };
+        let admitted = class(&mut machine, &output(7, 60, 500, decided(&new, 5, admit(&by_old))));
+        assert_eq!(admitted, Some(vec![Class::Decision, Class::Refund]));
+        let admitted = class(&mut machine, &output(8, 60, 500, decided(&new, 6, admit(&by_new))));
+        assert_eq!(admitted, Some(vec![Class::Decision, Class::Decision]));
+    }
+
+    #[test]
+    fn a_decided_gas_limit_should_be_told() {
+        let signer = SecretKey::derive(&[1; 32], b"test").expect("a key");
+        let mut rules = rules();
+        rules.memo.group_key = Some(signer.public_key());
+        let mut machine = Machine::new(rules).expect("rules");
+        machine.apply(&outputs()[0]).expect("in order");
+        let process = Uuid::from_u128(50);
+        let body = DecisionBody::Policy { process, policy: Policy::Park, gas: 60_000 };
+        let step = machine.apply(&output(4, 60, 500, decided(&signer, 1, body))).expect("in order").expect("a step");
+        assert_eq!((step.gas, step.opened.len()), (vec![(process, 60_000)], 0));
     }
 
     #[test]

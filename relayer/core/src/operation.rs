@@ -18,7 +18,7 @@ mod inspect;
 mod meaning;
 mod own;
 
-pub use decision::{DecisionError, SignedDecision, decision_digest};
+pub use decision::{DecisionError, SignedDecision, decision_digest, group_key_digest};
 pub use frame::{FIELD_MAX, Form, MEMO_MAX, OPERATION_MAX, Operation, OperationError};
 pub use inspect::{InspectError, Meaning, MemoView, ReturnAddress, inspect_memo, inspect_memo_with};
 pub use meaning::{GAS_DEFAULT, GAS_MAX, GAS_MIN, MeaningError, MemoRules};
@@ -141,6 +141,18 @@ pub enum DecisionBody {
     Close { process: Uuid },
     /// A late output gets its place: right after this decision.
     Admit { output: Uuid },
+    /// What happens to a process's failing calls, and the gas limit of its calls; gas 0 leaves the limit.
+    Policy { process: Uuid, policy: Policy, gas: u32 },
+    /// Exactly that unclaimed coin is paid out.
+    Release { output: Uuid, to: Mix },
+    /// The key that later decisions are verified with, and its signature over [`group_key_digest`].
+    Key {
+        generation: u32,
+        #[serde(with = "hex::serde")]
+        key: [u8; 96],
+        #[serde(with = "hex::serde")]
+        possession: [u8; 48],
+    },
 }
 
 /// Caps of one (chain, asset): above them a payout waits in escrow.

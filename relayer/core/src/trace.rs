@@ -19,6 +19,8 @@ pub enum Trace {
     Return { output: Uuid },
     /// A coin at an address already left goes to the new one.
     Forward { output: Uuid },
+    /// An unclaimed coin that a decision pays out.
+    Release { output: Uuid },
     /// The payment that answers outbound `k`.
     Pay { chain: ChainId, k: u64 },
     /// The exact amount of outbound `k`, set apart at the group until its delay is over.
@@ -42,6 +44,7 @@ impl Trace {
             Self::Refund { output } => format!("refund/{output}"),
             Self::Return { output } => format!("return/{output}"),
             Self::Forward { output } => format!("forward/{output}"),
+            Self::Release { output } => format!("release/{output}"),
             Self::Pay { chain, k } => format!("pay/{}/{k}", place(*chain)),
             Self::Escrow { chain, k } => format!("escrow/{}/{k}", place(*chain)),
             Self::Settle { chain, k } => format!("settle/{}/{k}", place(*chain)),

@@ -208,6 +208,13 @@ async fn insert_step(tx: &mut Transaction<'_, Sqlite>, step: &Step) -> Result<()
             .execute(&mut **tx)
             .await?;
     }
+    for (process, gas) in &step.gas {
+        sqlx::query("update mailboxes set gas = $2 where process = $1")
+            .bind(process.as_bytes().as_slice())
+            .bind(i64::from(*gas))
+            .execute(&mut **tx)
+            .await?;
+    }
     for (posted, head) in &step.posted {
         sqlx::query("insert into messages (process, nonce, sequence, head, record) values ($1, $2, $3, $4, $5)")
             .bind(posted.process.as_bytes().as_slice())

@@ -55,6 +55,7 @@ fn step(sequence: u64) -> Step {
         leaves: 1,
         classes: Vec::new(),
         opened: Vec::new(),
+        gas: Vec::new(),
         posted: Vec::new(),
         nodes: vec![NodeChange { place: NodePlace { level: 0, index: 0 }, hash }],
         derived: vec![refund(sequence, 5)],

@@ -405,7 +405,9 @@ fn coins_are_accounted_for(member: &Member, ledger: &Ledger) -> Checked {
         known.insert(coin.id);
     }
     for output in &ledger.listed {
-        if matches!(member.disk.classes[&output.id], Class::Unclaimed | Class::Register | Class::Decision) {
+        let released = member.disk.payouts.contains_key(&trace_id(&Trace::Release { output: output.id }));
+        let kept = matches!(member.disk.classes[&output.id], Class::Unclaimed | Class::Register | Class::Decision);
+        if kept && !released {
             known.insert(output.coin);
         }
     }
@@ -435,6 +437,7 @@ pub(super) fn kind(derived: &Derived) -> &'static str {
         (_, DerivedMemo::Bounce(_)) => "final: bounce",
         (Trace::Refund { .. }, _) => "final: refund",
         (Trace::Return { .. }, _) => "final: return",
+        (Trace::Release { .. }, _) => "final: release",
         (Trace::Pay { .. }, _) => "final: pay",
         (Trace::Escrow { .. }, _) => "final: escrow",
         (Trace::Settle { .. }, _) => "final: settle",

@@ -119,7 +119,16 @@ pub(super) fn decide(
     let units = Amount::from_units;
     let asset = pick(random, &ASSETS);
     let number = decided.len() as u64;
-    let body = match (random.random_range(0..6), waiting.last()) {
+    let body = match (random.random_range(0..8), waiting.last()) {
+        (6, _) if !ledger.listed.is_empty() => {
+            // Most of them are not unclaimed: then nothing is paid.
+            let output = ledger.listed[random.random_range(0..ledger.listed.len())].id;
+            DecisionBody::Release { output, to: Mix::of_users([Uuid::from_u128(0x5e1f)], 1) }
+        }
+        (7, _) => {
+            let process = developer(random.random_range(0..DEVELOPERS)).0;
+            DecisionBody::Policy { process, policy: Policy::Strict, gas: 0 }
+        }
         (0..3, Some((chain, k))) => DecisionBody::Bounce { chain: *chain, k: *k },
         (3, _) => {
             let (_, chain, _) = developer(random.random_range(0..DEVELOPERS));

@@ -3,6 +3,7 @@
 //! The file must be what this code computes. After a deliberate change of a format, `LOCKSTEP_WRITE_VECTORS=1` writes it
 //! anew. So that it does not merely repeat the code, the encodings are also compared with those of a Solidity ABI library.
 
+mod govern;
 mod masks;
 mod names;
 mod signed;
@@ -127,6 +128,7 @@ fn vectors() -> Value {
         "checkpoint": signed::checkpoint_vector(),
         "bls": signed::bls(),
         "decisions": signed::decisions(),
+        "governance": govern::governance(),
         "memos": names::memos(),
         "traces": names::traces(),
         "hints": names::hints(),

@@ -117,7 +117,7 @@ pub enum Payee {
 pub enum DerivedMemo {
     /// Nothing: the group pays itself.
     Internal,
-    /// Goes back to who paid, marked so that nobody refunds it again (purpose 13).
+    /// Goes back to who paid, or where a decision releases it, marked so that nobody refunds it again (purpose 13).
     Refund,
     /// Comes back to a process (purpose 14).
     Bounce(Uuid),
@@ -194,7 +194,9 @@ impl Derived {
             (DerivedMemo::Internal, _) => Some(Vec::new()),
             (DerivedMemo::Pay(memo), _) => Some(memo.clone()),
             (DerivedMemo::Bounce(process), _) => Some(bounce_memo(*process)),
-            (DerivedMemo::Refund, Trace::Refund { output } | Trace::Return { output }) => Some(refund_memo(*output)),
+            (DerivedMemo::Refund, Trace::Refund { output } | Trace::Return { output } | Trace::Release { output }) => {
+                Some(refund_memo(*output))
+            }
             (DerivedMemo::Refund, _) => None,
         }
     }
@@ -249,7 +251,7 @@ impl Derived {
     }
 }
 
-/// A tag in the order of [`Trace`]'s variants, then the parts: outputs 16, chain and k u64, generation and j u32, asset 32.
+/// A tag, then the parts: outputs 16, chain and k u64, generation and j u32, asset 32.
 fn write_trace(bytes: &mut Vec<u8>, trace: &Trace) {
     let tagged = |bytes: &mut Vec<u8>, tag: u8, parts: &[&[u8]]| {
         bytes.push(tag);
@@ -271,6 +273,7 @@ fn write_trace(bytes: &mut Vec<u8>, trace: &Trace) {
         Trace::Migrate { chain, generation, asset, j } => {
             tagged(bytes, 8, &[&chain.to_be_bytes(), &generation.to_be_bytes(), &asset.0, &j.to_be_bytes()]);
         }
+        Trace::Release { output } => tagged(bytes, 9, &[output.as_bytes()]),
     }
 }
 

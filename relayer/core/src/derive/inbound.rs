@@ -7,7 +7,7 @@ use super::effect::{Applied, Class, CoinRef, DeriveError, Derived, DerivedMemo, 
 use super::ledger::{Ledger, Process};
 use super::outbound::Credit;
 use crate::message::{Message, MessageKind, Posted, register_payload, update_payload};
-use crate::operation::{Decision, DecisionBody, GAS_MAX, GAS_MIN, Memo, MemoKind, Registration};
+use crate::operation::{Decision, DecisionBody, GAS_MAX, GAS_MIN, Memo, MemoKind, Policy, Registration};
 use crate::output::Output;
 use crate::trace::{ChainId, Trace};
 use crate::{Account, Amount, AssetId, Mix};
@@ -66,7 +66,7 @@ impl Ledger {
         let class = self.first_match(arrival, &mut arrived)?;
         arrived.applied.class = class;
         if class == Class::Unclaimed {
-            self.unclaimed = self.unclaimed.saturating_add(1);
+            self.unclaimed.insert(output.id, (output.asset, output.amount));
         }
         if let Some(senders) = arrival.senders().filter(|_| class != Class::Internal) {
             self.known.entry(Account::of(senders)).or_insert(place);
@@ -128,6 +128,12 @@ impl Ledger {
         if !self.numbers.insert(*number) {
             return Ok(None);
         }
+        self.act(body, arrival, arrived)?;
+        Ok(Some(Class::Decision))
+    }
+
+    /// What a decision changes. One that names what is not there, or not open any more, changes nothing.
+    fn act(&mut self, body: &DecisionBody, arrival: Arrival<'_>, arrived: &mut Arrived) -> Result<(), DeriveError> {
         let place = arrival.place;
         match body {
             DecisionBody::Bounce { chain, k } | DecisionBody::Refused { chain, k } => {
@@ -144,11 +150,11 @@ impl Ledger {
                 self.rules.insert(*asset, AssetRule { minimum: *minimum, floor: *floor });
             }
             DecisionBody::Update { process, assets } => {
-                if let Some(open) = self.processes.get_mut(process).filter(|process| !process.closed) {
-                    open.assets.clone_from(assets);
-                    let payload = update_payload(open.private, open.policy, open.gas);
-                    self.post(MessageKind::Update, *process, Content::of_nothing(None, payload), arrival, arrived)?;
-                }
+                let assets = assets.clone();
+                self.update(process, arrival, arrived, |open| open.assets = assets)?;
+            }
+            DecisionBody::Policy { process, policy, gas } => {
+                self.decide_policy(process, *policy, *gas, arrival, arrived)?
             }
             DecisionBody::Close { process } => {
                 if let Some(open) = self.processes.get_mut(process).filter(|process| !process.closed) {
@@ -157,8 +163,62 @@ impl Ledger {
                 }
             }
             DecisionBody::Admit { output } => arrived.admits = Some(*output),
+            DecisionBody::Release { output, to } => self.release(*output, to, arrived),
+            DecisionBody::Key { generation, key, .. } => {
+                if *generation > self.key.as_ref().map_or(0, |(generation, _)| *generation) {
+                    self.key = Some((*generation, *key));
+                }
+            }
         }
-        Ok(Some(Class::Decision))
+        Ok(())
+    }
+
+    /// Changes an open process and tells its contract.
+    fn update(
+        &mut self,
+        process: &Uuid,
+        arrival: Arrival<'_>,
+        arrived: &mut Arrived,
+        change: impl FnOnce(&mut Process),
+    ) -> Result<(), DeriveError> {
+        let Some(open) = self.processes.get_mut(process).filter(|process| !process.closed) else { return Ok(()) };
+        change(open);
+        let payload = update_payload(open.private, open.policy, open.gas);
+        self.post(MessageKind::Update, *process, Content::of_nothing(None, payload), arrival, arrived)
+    }
+
+    /// A gas limit above the maximum of the process's chain changes nothing: its calls would never fit a transaction.
+    fn decide_policy(
+        &mut self,
+        process: &Uuid,
+        policy: Policy,
+        gas: u32,
+        arrival: Arrival<'_>,
+        arrived: &mut Arrived,
+    ) -> Result<(), DeriveError> {
+        let chain = self.processes.get(process).and_then(|process| self.config.chains.get(&process.chain));
+        if gas > chain.map_or(0, |chain| chain.gas_max.min(GAS_MAX)) {
+            return Ok(());
+        }
+        self.update(process, arrival, arrived, |open| {
+            open.policy = policy;
+            open.gas = if gas == 0 { open.gas } else { gas };
+        })
+    }
+
+    /// Pays exactly that unclaimed coin out, once: to nobody illegal, and never to the group itself.
+    fn release(&mut self, output: Uuid, to: &Mix, arrived: &mut Arrived) {
+        if !to.is_legal() || self.is_group(to) {
+            return;
+        }
+        let Some((asset, amount)) = self.unclaimed.remove(&output) else { return };
+        arrived.applied.derived.push(Derived {
+            trace: Trace::Release { output },
+            asset,
+            inputs: vec![CoinRef::Output(output)],
+            outputs: vec![(Payee::Mix(to.clone()), amount)],
+            memo: DerivedMemo::Refund,
+        });
     }
 
     /// A refund mark, or paid by the group of any generation so far: never refund a refund.

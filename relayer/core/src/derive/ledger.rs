@@ -42,8 +42,8 @@ pub(super) struct Ledger {
     pub(super) applied: u64,
     /// Digest over the effects of all applied outputs.
     pub(super) digest: B256,
-    /// How many outputs are unclaimed. Which ones, no derivation asks.
-    pub(super) unclaimed: u64,
+    /// Unclaimed coins: a decision can pay each of them out, once.
+    pub(super) unclaimed: BTreeMap<Uuid, (AssetId, Amount)>,
     /// Every coin that the group ever held.
     pub(super) held: BTreeSet<CoinId>,
     /// Outputs behind the cursor that wait for a decision.
@@ -61,6 +61,8 @@ pub(super) struct Ledger {
 
     /// Numbers of decisions that acted.
     pub(super) numbers: BTreeSet<u64>,
+    /// Generation and key that a decision made the group's, from its sequence on.
+    pub(super) key: Option<(u32, [u8; 96])>,
     /// Outbound → sequence of the first `bounce` or `refused`.
     pub(super) verdicts: BTreeMap<(ChainId, u64), u64>,
     /// The group by generation; never empty.
@@ -82,7 +84,7 @@ impl Ledger {
             config,
             applied: 0,
             digest: first_state_digest(),
-            unclaimed: 0,
+            unclaimed: BTreeMap::new(),
             held: BTreeSet::new(),
             late: BTreeMap::new(),
             processes: BTreeMap::new(),
@@ -91,6 +93,7 @@ impl Ledger {
             seen: BTreeMap::new(),
             sets: BTreeMap::new(),
             numbers: BTreeSet::new(),
+            key: None,
             verdicts: BTreeMap::new(),
             switches: Vec::new(),
             rules: BTreeMap::new(),

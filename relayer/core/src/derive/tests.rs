@@ -196,6 +196,67 @@ fn a_window_should_count_beyond_the_largest_amount() {
 }
 
 #[test]
+fn only_an_unclaimed_coin_should_be_released_and_only_once() {
+    let mut core = core();
+    core.apply(&Output { amount: amount(9), ..output(2) }, &call()).expect("dust");
+    core.apply(&output(3), &call()).expect("a call");
+    assert_eq!(core.unclaimed().len(), 1);
+    let mut number = 0;
+    let mut released = |core: &mut Core, output: u128, to: Mix| {
+        number += 1;
+        let body = DecisionBody::Release { output: Uuid::from_u128(output), to };
+        let applied = core.apply(&self::output(10 + number), &decision(number, body)).expect("applies");
+        assert_eq!(applied[0].class, Class::Decision);
+        applied[0].derived.clone()
+    };
+    let to = set(&["u7"], 1);
+    for (output, to) in [(3, to.clone()), (99, to.clone()), (2, config().group), (2, set(&["u7"], 2))] {
+        assert_eq!(released(&mut core, output, to), [], "{output}");
+    }
+    let [paid] = &released(&mut core, 2, to.clone())[..] else { panic!("one transaction") };
+    assert_eq!(paid.trace, Trace::Release { output: Uuid::from_u128(2) });
+    assert_eq!(paid.inputs, [CoinRef::Output(Uuid::from_u128(2))]);
+    assert_eq!(paid.outputs, [(Payee::Mix(to.clone()), amount(9))]);
+    assert_eq!(paid.extra(), Some(crate::operation::refund_memo(Uuid::from_u128(2))));
+    assert_eq!(released(&mut core, 2, to), [], "a coin is paid out once");
+    assert_eq!(core.unclaimed().len(), 0);
+}
+
+#[test]
+fn a_policy_should_tell_the_contract_what_holds_from_then_on() {
+    let mut core = core();
+    let mut number = 0;
+    let mut decided = |core: &mut Core, body: DecisionBody| {
+        number += 1;
+        let applied = core.apply(&output(10 + number), &decision(number, body)).expect("applies");
+        applied[0].posted.iter().map(|posted| (posted.message.kind, posted.message.payload.clone())).collect::<Vec<_>>()
+    };
+    let policy = |process, policy, gas| DecisionBody::Policy { process: user(process), policy, gas };
+    assert_eq!(decided(&mut core, policy("p2", Policy::Park, 0)), [], "no such process");
+    assert_eq!(decided(&mut core, policy("p1", Policy::Park, 5_000_001)), [], "more gas than its chain allows");
+    assert_eq!(decided(&mut core, policy("p1", Policy::Park, 0)), [(MessageKind::Update, vec![2, 0, 4, 0x93, 0xe0])]);
+    assert_eq!(
+        decided(&mut core, policy("p1", Policy::Refund, 60_000)),
+        [(MessageKind::Update, vec![0, 0, 0, 0xea, 0x60])]
+    );
+    assert_eq!(core.process(&user("p1")).map(|process| (process.policy, process.gas)), Some((Policy::Refund, 60_000)));
+    let _ = decided(&mut core, DecisionBody::Close { process: user("p1") });
+    assert_eq!(decided(&mut core, policy("p1", Policy::Park, 0)), [], "closed");
+}
+
+#[test]
+fn a_decided_key_should_be_newer_than_the_last() {
+    let mut core = core();
+    let key = |generation, byte| DecisionBody::Key { generation, key: [byte; 96], possession: [0; 48] };
+    let held =
+        [(1, key(0, 1)), (2, key(2, 2)), (3, key(2, 3)), (4, key(1, 4)), (5, key(3, 5))].map(|(number, body)| {
+            core.apply(&output(10 + number), &decision(number, body)).expect("applies");
+            core.decided_key().map(|(generation, key)| (*generation, key[0]))
+        });
+    assert_eq!(held, [None, Some((2, 2)), Some((2, 2)), Some((2, 2)), Some((3, 5))]);
+}
+
+#[test]
 fn recipients_that_cannot_be_paid_should_bounce() {
     let illegal = [
         Vec::new(),

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::frame::push_prefixed;
 use super::meaning::{decode_assets, encode_assets};
-use super::{Caps, Decision, DecisionBody};
+use super::{Caps, Decision, DecisionBody, GAS_MAX, GAS_MIN, Policy};
 use crate::account::MixError;
 use crate::bls::{PublicKey, Signature};
 use crate::reader::Reader;
@@ -19,6 +19,16 @@ const DOMAIN: &[u8] = b"lockstep/v1/decision";
 pub fn decision_digest(group_id: &B256, number: u64, body: &[u8]) -> B256 {
     let domain = keccak256(DOMAIN);
     keccak256([domain.as_slice(), group_id.as_slice(), &number.to_be_bytes(), body].concat())
+}
+
+/// Domain of what a new group key signs.
+const KEY_DOMAIN: &[u8] = b"lockstep/v1/group-key";
+
+/// What the key of a [`DecisionBody::Key`] signs, so that nobody decides a key that he does not hold: keccak(domain ‖
+/// group id ‖ generation u32 ‖ key 96).
+pub fn group_key_digest(group_id: &B256, generation: u32, key: &[u8; 96]) -> B256 {
+    let domain = keccak256(KEY_DOMAIN);
+    keccak256([domain.as_slice(), group_id.as_slice(), &generation.to_be_bytes(), key].concat())
 }
 
 /// A decision as its memo carries it, the signature unchecked.
@@ -68,16 +78,26 @@ impl SignedDecision {
         decision_digest(group_id, self.number, &self.body.encode())
     }
 
-    /// The decision with its signature judged. Without a key, or with bytes that are no signature, it is invalid.
+    /// The decision with its signature judged. Without a key, or with bytes that are no signature, it is invalid; so is a
+    /// new key whose possession is not proved.
     pub fn judge(self, group_id: &B256, key: Option<&PublicKey>) -> Decision {
         let signature = Signature::from_bytes(&self.signature).ok();
         let digest = self.digest(group_id);
-        let valid = key.zip(signature).is_some_and(|(key, signature)| key.verify_digest(&digest, &signature));
+        let signed = key.zip(signature).is_some_and(|(key, signature)| key.verify_digest(&digest, &signature));
+        let valid = signed && self.body.is_possessed(group_id);
         Decision { number: self.number, valid, body: self.body }
     }
 }
 
 impl DecisionBody {
+    /// True unless it decides a key without the proof that somebody holds it.
+    pub fn is_possessed(&self, group_id: &B256) -> bool {
+        let Self::Key { generation, key, possession } = self else { return true };
+        let digest = group_key_digest(group_id, *generation, key);
+        let parts = PublicKey::from_bytes(key).ok().zip(Signature::from_bytes(possession).ok());
+        parts.is_some_and(|(key, possession)| key.verify_digest(&digest, &possession))
+    }
+
     /// Kind u8 and the parts. One body has one encoding.
     pub fn encode(&self) -> Vec<u8> {
         match self {
@@ -98,6 +118,11 @@ impl DecisionBody {
             }
             Self::Close { process } => parts(7, &[process.as_bytes()]),
             Self::Admit { output } => parts(8, &[output.as_bytes()]),
+            Self::Policy { process, policy, gas } => {
+                parts(9, &[process.as_bytes(), &[*policy as u8], &gas.to_be_bytes()])
+            }
+            Self::Release { output, to } => parts(10, &[output.as_bytes(), &to.to_payload()]),
+            Self::Key { generation, key, possession } => parts(11, &[&generation.to_be_bytes(), key, possession]),
         }
     }
 
@@ -109,10 +134,14 @@ impl DecisionBody {
         let mut reader = Reader::new(body);
         let [kind] = reader.array().ok_or(DecisionError::Short)?;
         if kind == 3 {
-            return decode_switch(reader.rest());
+            return Ok(Self::Switch { group: sorted(reader.rest())? });
         }
         if kind == 6 {
             return decode_update(reader);
+        }
+        if kind == 10 {
+            let output = uuid(&mut reader)?;
+            return Ok(Self::Release { output, to: sorted(reader.rest())? });
         }
         let decoded = match kind {
             1 => Self::Bounce { chain: number(&mut reader)?, k: number(&mut reader)? },
@@ -127,16 +156,41 @@ impl DecisionBody {
             }
             7 => Self::Close { process: uuid(&mut reader)? },
             8 => Self::Admit { output: uuid(&mut reader)? },
+            9 => decode_policy(&mut reader)?,
+            11 => decode_key(&mut reader)?,
             other => return Err(DecisionError::Kind(other)),
         };
         if reader.is_empty() { Ok(decoded) } else { Err(DecisionError::Trailing) }
     }
 }
 
-fn decode_switch(payload: &[u8]) -> Result<DecisionBody, DecisionError> {
-    let group = Mix::from_payload(payload)?;
+fn sorted(payload: &[u8]) -> Result<Mix, DecisionError> {
+    let mix = Mix::from_payload(payload)?;
     // Members in another order would be the same set under another signature.
-    if group.to_payload() == payload { Ok(DecisionBody::Switch { group }) } else { Err(DecisionError::Order) }
+    if mix.to_payload() == payload { Ok(mix) } else { Err(DecisionError::Order) }
+}
+
+fn decode_policy(reader: &mut Reader<'_>) -> Result<DecisionBody, DecisionError> {
+    let process = uuid(reader)?;
+    let policy = match reader.array().ok_or(DecisionError::Short)? {
+        [0] => Policy::Refund,
+        [1] => Policy::Park,
+        [2] => Policy::Strict,
+        [other] => return Err(DecisionError::Policy(other)),
+    };
+    let gas = u32::from_be_bytes(reader.array().ok_or(DecisionError::Short)?);
+    if gas != 0 && !(GAS_MIN..=GAS_MAX).contains(&gas) {
+        return Err(DecisionError::Gas(gas));
+    }
+    Ok(DecisionBody::Policy { process, policy, gas })
+}
+
+fn decode_key(reader: &mut Reader<'_>) -> Result<DecisionBody, DecisionError> {
+    let generation = u32::from_be_bytes(reader.array().ok_or(DecisionError::Short)?);
+    let key: [u8; 96] = reader.array().ok_or(DecisionError::Short)?;
+    let possession = reader.array().ok_or(DecisionError::Short)?;
+    PublicKey::from_bytes(&key).map_err(|_| DecisionError::Key)?;
+    Ok(DecisionBody::Key { generation, key, possession })
 }
 
 fn decode_update(mut reader: Reader<'_>) -> Result<DecisionBody, DecisionError> {
@@ -195,6 +249,15 @@ pub enum DecisionError {
     /// An asset list that is not whole, not ascending, or not of the announced length.
     #[error("the decision's asset list is malformed")]
     Assets,
+    /// A policy that does not exist.
+    #[error("the decision has unknown policy {0}")]
+    Policy(u8),
+    /// Out of range, and not 0.
+    #[error("the decision's gas limit {0} is neither 0 nor within {GAS_MIN} to {GAS_MAX}")]
+    Gas(u32),
+    /// A group key that is no point of the subgroup.
+    #[error("the decision's group key is not a key")]
+    Key,
     /// A body that no memo can carry.
     #[error("a decision of {0} bytes is too long")]
     TooLong(usize),
@@ -228,7 +291,19 @@ mod tests {
             DecisionBody::Update { process: uuid(1), assets: Some(assets) },
             DecisionBody::Close { process: uuid(1) },
             DecisionBody::Admit { output: uuid(1) },
+            DecisionBody::Policy { process: uuid(1), policy: Policy::Strict, gas: 0 },
+            DecisionBody::Policy { process: uuid(1), policy: Policy::Refund, gas: GAS_MIN },
+            DecisionBody::Release { output: uuid(1), to: Mix::of_users([uuid(2), uuid(1)], 1) },
+            key(B256::ZERO, 2),
         ]
+    }
+
+    /// A key with its proof for the group and the generation.
+    fn key(group_id: B256, generation: u32) -> DecisionBody {
+        let new = SecretKey::derive(&[2; 32], b"test").expect("a key");
+        let key = new.public_key().compress();
+        let possession = new.sign_digest(&group_key_digest(&group_id, generation, &key)).compress();
+        DecisionBody::Key { generation, key, possession }
     }
 
     #[test]
@@ -249,11 +324,22 @@ mod tests {
 
     #[test]
     fn other_encodings_of_one_body_should_be_refused() {
-        for kind in [0, 9, 255] {
+        for kind in [0, 12, 255] {
             assert_eq!(DecisionBody::decode(&[kind]), Err(DecisionError::Kind(kind)));
         }
         let unsorted = [&[3, 2, 1, 2][..], &[2; 16], &[1; 16]].concat();
         assert_eq!(DecisionBody::decode(&unsorted), Err(DecisionError::Order));
+        let unsorted = [&[10][..], &[7; 16], &unsorted[1..]].concat();
+        assert_eq!(DecisionBody::decode(&unsorted), Err(DecisionError::Order));
+        let policy = |policy: u8, gas: u32| DecisionBody::decode(&parts(9, &[&[1; 16], &[policy], &gas.to_be_bytes()]));
+        assert_eq!(policy(3, 0), Err(DecisionError::Policy(3)));
+        for gas in [1, GAS_MIN - 1, GAS_MAX + 1, u32::MAX] {
+            assert_eq!(policy(0, gas), Err(DecisionError::Gas(gas)));
+        }
+        let infinity = [&[0xc0][..], &[0; 95]].concat();
+        for key in [&[0; 96][..], &[0xff; 96], &infinity] {
+            assert_eq!(DecisionBody::decode(&parts(11, &[&[0; 4], key, &[0; 48]])), Err(DecisionError::Key));
+        }
         let update = |has: u8, count: u16, entries: &[[u8; 48]]| {
             DecisionBody::decode(&parts(6, &[&[0; 16], &[has], &count.to_be_bytes(), &entries.concat()]))
         };
@@ -289,9 +375,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_key_that_nobody_proved_to_hold_should_be_invalid() {
+        let signer = SecretKey::derive(&[1; 32], b"test").expect("a key");
+        let judged = |body: DecisionBody| {
+            let digest = decision_digest(&B256::ZERO, 7, &body.encode());
+            let signature = signer.sign_digest(&digest).compress();
+            SignedDecision { number: 7, body, signature }.judge(&B256::ZERO, Some(&signer.public_key())).valid
+        };
+        assert!(judged(key(B256::ZERO, 2)));
+        assert!(!judged(key(B256::repeat_byte(1), 2)), "another group's");
+        let DecisionBody::Key { key: found, possession, .. } = key(B256::ZERO, 2) else { return };
+        assert!(!judged(DecisionBody::Key { generation: 3, key: found, possession }), "another generation's");
+        let other = signer.public_key().compress();
+        assert!(!judged(DecisionBody::Key { generation: 2, key: other, possession }), "another key's");
+        assert!(!judged(DecisionBody::Key { generation: 2, key: found, possession: [0; 48] }));
+    }
+
     proptest! {
         #[test]
-        fn any_bytes_should_be_read_or_refused(kind in 0..10_u8, rest in prop::collection::vec(any::<u8>(), 0..120)) {
+        fn any_bytes_should_be_read_or_refused(kind in 0..13_u8, rest in prop::collection::vec(any::<u8>(), 0..120)) {
             let bytes = [vec![kind], rest].concat();
             if let Ok(body) = DecisionBody::decode(&bytes) {
                 prop_assert_eq!(body.encode(), bytes);

@@ -145,7 +145,7 @@ fn differs(left: &Member, right: &Member) -> Option<&'static str> {
         ("state digests", one.state_digest() == other.state_digest()),
         ("classes", left.applied == right.applied),
         ("mailboxes", left.mailboxes == right.mailboxes),
-        ("unclaimed outputs", one.unclaimed() == other.unclaimed()),
+        ("unclaimed outputs", one.unclaimed().eq(other.unclaimed())),
         ("refunds", left.of_ledger == right.of_ledger),
         ("transactions of chains", left.of_chains == right.of_chains),
         ("transactions of escrows", left.of_escrows == right.of_escrows),

@@ -259,7 +259,7 @@ impl World {
 
     fn govern(&mut self) {
         let (chain, asset) = (self.pick(&CHAINS), self.pick(&ASSETS));
-        match self.random.random_range(0..4) {
+        match self.random.random_range(0..6) {
             which @ 0..=1 => {
                 let waiting = self.waiting(which == 1);
                 if !waiting.is_empty() {
@@ -272,6 +272,19 @@ impl World {
                 let payout = Amount::from_units(self.random.random_range(5..=40));
                 let caps = Caps { payout, hour: Amount::from_units(35), day: Amount::from_units(60) };
                 self.decide(DecisionBody::Limits { chain, asset, caps });
+            }
+            3 => {
+                let gas = self.pick(&[0, 60_000, 6_000_000]);
+                let process = id(self.pick(&["p1", "p2", "p9"]));
+                self.decide(DecisionBody::Policy { process, policy: Policy::Park, gas });
+            }
+            4 => {
+                // One member's view: what it does not hold any more, or not yet, is released once or not at all.
+                let unclaimed: Vec<Uuid> = self.members[0].core.unclaimed().map(|(output, _)| *output).collect();
+                if !unclaimed.is_empty() {
+                    let output = self.pick(&unclaimed);
+                    self.decide(DecisionBody::Release { output, to: single("kept") });
+                }
             }
             _ if self.chance(30) => {
                 let minimum = Amount::from_units(self.random.random_range(2..=4));
@@ -528,6 +541,7 @@ const fn kind(trace: &Trace) -> &'static str {
         Trace::Refund { .. } => "refund",
         Trace::Return { .. } => "return",
         Trace::Forward { .. } => "forward",
+        Trace::Release { .. } => "release",
         Trace::Pay { .. } => "pay",
         Trace::Escrow { .. } => "escrow",
         Trace::Settle { .. } => "settle",

@@ -229,6 +229,12 @@ fn body(json: &Value) -> Result<DecisionBody> {
         "update" => DecisionBody::Update { process: process()?, assets: assets(&json["assets"])? },
         "close" => DecisionBody::Close { process: process()? },
         "admit" => DecisionBody::Admit { output: user(string(&json["output"])?)? },
+        "policy" => {
+            let (policy, gas) =
+                (serde_json::from_value(json["policy"].clone())?, serde_json::from_value(json["gas"].clone())?);
+            DecisionBody::Policy { process: process()?, policy, gas }
+        }
+        "release" => DecisionBody::Release { output: user(string(&json["output"])?)?, to: set(json)? },
         other => bail!("`{other}` is no decision"),
     })
 }
@@ -372,6 +378,7 @@ fn trace_name(trace: &Trace) -> Value {
         Trace::Refund { output } => json!(["refund", user_name(output)]),
         Trace::Return { output } => json!(["return", user_name(output)]),
         Trace::Forward { output } => json!(["forward", user_name(output)]),
+        Trace::Release { output } => json!(["release", user_name(output)]),
         Trace::Pay { chain, k } => json!(["pay", chain_name(*chain), k]),
         Trace::Escrow { chain, k } => json!(["escrow", chain_name(*chain), k]),
         Trace::Settle { chain, k } => json!(["settle", chain_name(*chain), k]),

@@ -86,6 +86,7 @@ pub(super) fn traces() -> Value {
         ("refund", Trace::Refund { output }),
         ("return", Trace::Return { output }),
         ("forward", Trace::Forward { output }),
+        ("release", Trace::Release { output }),
         ("pay", Trace::Pay { chain, k }),
         ("escrow", Trace::Escrow { chain, k }),
         ("settle", Trace::Settle { chain, k }),

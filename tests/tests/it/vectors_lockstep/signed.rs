@@ -8,7 +8,7 @@ use lockstep_core::bls::{DST, Dealing, Recovered, SecretKey, Signature, hash_to_
 use lockstep_core::checkpoint::Checkpoint;
 use lockstep_core::history::{extend, genesis};
 use lockstep_core::operation::{
-    Caps, DecisionBody, Memo, MemoKind, MemoRules, Operation, SignedDecision, decision_digest,
+    Caps, DecisionBody, Memo, MemoKind, MemoRules, Operation, Policy, SignedDecision, decision_digest, group_key_digest,
 };
 use lockstep_core::output::{CoinId, Output};
 use lockstep_core::{Amount, AssetId, Mix, Uuid};
@@ -145,6 +145,14 @@ fn dealing() -> Dealing {
     Dealing::from_seed(&[0x5e; 32], 3, 4).expect("a majority")
 }
 
+/// A new group key that proves that it is held.
+fn new_key() -> DecisionBody {
+    let new = SecretKey::from_bytes(&[0x4e; 32]).expect("a scalar below the order");
+    let (generation, key) = (2, new.public_key().compress());
+    let possession = new.sign_digest(&group_key_digest(&group_id(), generation, &key)).compress();
+    DecisionBody::Key { generation, key, possession }
+}
+
 fn bodies() -> Vec<(&'static str, DecisionBody)> {
     let (asset, amount) = (|byte| AssetId([byte; 32]), Amount::from_units);
     let process = super::process();
@@ -160,6 +168,13 @@ fn bodies() -> Vec<(&'static str, DecisionBody)> {
         ("update: any asset", DecisionBody::Update { process, assets: None }),
         ("close", DecisionBody::Close { process }),
         ("admit", DecisionBody::Admit { output: Uuid::from_u128(0xa2) }),
+        ("policy", DecisionBody::Policy { process, policy: Policy::Strict, gas: 5_000_000 }),
+        ("policy: the same gas", DecisionBody::Policy { process, policy: Policy::Park, gas: 0 }),
+        (
+            "release",
+            DecisionBody::Release { output: Uuid::from_u128(0xa1), to: Mix::of_users([Uuid::from_u128(5)], 1) },
+        ),
+        ("key", new_key()),
     ]
 }
 
