@@ -4,15 +4,17 @@
 //! others (submitter, payouts, peers) see that there is something new. It never talks to a network.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lockstep_core::derive::{ConfigError, Record};
+use lockstep_core::group::Addresses;
 use lockstep_core::machine::{Advance, Machine, MachineError, Rules};
 use lockstep_core::output::Output;
 use lockstep_core::trace::ChainId;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::store::{Commit, Store, StoreError};
 use crate::world::chain::Cursor;
@@ -57,6 +59,7 @@ pub struct Driver {
     /// Position of the next record of each chain.
     positions: BTreeMap<ChainId, u64>,
     progress: watch::Sender<Progress>,
+    addresses: watch::Sender<Arc<Addresses>>,
 }
 
 impl Driver {
@@ -106,12 +109,19 @@ impl Driver {
         info!(sequence = applied, derived = named.len(), "replayed the store");
         let (progress, _) =
             watch::channel(Progress { sequence: applied, ledger_time, escrow_due: escrow_due(&machine), turn: 0 });
-        Ok(Self { machine, store, positions, progress })
+        let (addresses, _) = watch::channel(Arc::new(Addresses::of(machine.core())));
+        Ok(Self { machine, store, positions, progress, addresses })
     }
 
     /// How far the driver has come, now and from now on.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
+    }
+
+    /// The ledger addresses that the group has had so far, now and from now on. They are published before the progress
+    /// that they belong to.
+    pub fn addresses(&self) -> watch::Receiver<Arc<Addresses>> {
+        self.addresses.subscribe()
     }
 
     /// Takes inputs until told to stop or until all watchers are gone.
@@ -142,7 +152,7 @@ impl Driver {
         let mut commit = Commit::default();
         for input in inputs {
             match input {
-                Input::Outputs(outputs) => self.apply(outputs, &mut commit)?,
+                Input::Outputs(outputs) => self.apply(outputs, &mut commit).await?,
                 Input::Records { chain, records, cursor } => self.feed(chain, records, cursor, &mut commit)?,
             }
         }
@@ -157,6 +167,7 @@ impl Driver {
         if let Some(step) = last {
             debug!(sequence = step.checkpoint.sequence, outputs = commit.steps.len(), "outputs applied");
         }
+        self.turn_to_newest_address();
         let escrow_due = escrow_due(&self.machine);
         let latest = commit.steps.iter().filter(|(_, step)| step.is_some()).map(|(output, _)| output.created_at).max();
         self.progress.send_modify(|progress| {
@@ -168,8 +179,26 @@ impl Driver {
         Ok(())
     }
 
-    fn apply(&mut self, outputs: Vec<Output>, commit: &mut Commit) -> Result<(), DriverError> {
+    fn turn_to_newest_address(&self) {
+        let switches = self.machine.core().switches();
+        if switches.len() > self.addresses.borrow().all().skip(1).count() {
+            let addresses = Arc::new(Addresses::of(self.machine.core()));
+            info!(generation = addresses.newest(), sequence = switches.last(), "the group has a new ledger address");
+            self.addresses.send_replace(addresses);
+        }
+    }
+
+    async fn apply(&mut self, outputs: Vec<Output>, commit: &mut Commit) -> Result<(), DriverError> {
         for output in outputs {
+            // Early ones are brought again after each start.
+            if output.late && self.store.output(output.id).await?.is_some() {
+                continue;
+            }
+            if output.late {
+                warn!(output = %output.id, sequence = output.sequence, generation = output.generation,
+                    asset = %output.asset, amount = %output.amount,
+                    "output set aside: it came to an address before that was the group's; only a decision admits it");
+            }
             let step = self.machine.apply(&output)?;
             for (id, class) in step.iter().flat_map(|step| &step.classes) {
                 info!(output = %id, sequence = output.sequence, class = ?class, asset = %output.asset,

@@ -18,4 +18,4 @@ pub use lookup::{FinalCoin, LookupError, final_coins, look_up};
 pub use multisig::{REVOCATIONS_MAX, request_id};
 pub use pay::{Paid, PayError, Payment, balance, pay};
 pub use safe::{ClientError, OutputQuery, SafeApi};
-pub use watcher::{GroupAddress, ListOutputs, Watcher};
+pub use watcher::{ListOutputs, Watcher};

@@ -25,7 +25,7 @@ use crate::evm::submission::{Patience, Turns};
 use crate::evm::submitter::{Submitter, SubmitterConfig};
 use crate::evm::watcher::ChainReader;
 use crate::exit::Exit;
-use crate::ledger::{GroupAddress, KernelNodes, SafeApi, Watcher};
+use crate::ledger::{KernelNodes, SafeApi, Watcher};
 use crate::offer::{OfferError, Offers};
 use crate::payouts::{Owner, PayoutError, Payouts};
 use crate::peer::{self, Directory, Local, PeerClient};
@@ -136,6 +136,7 @@ impl Parts {
         let (inputs, from_watchers) = mpsc::channel(INPUTS_MAX);
         let (halt, halted) = mpsc::channel(1);
         let progress = self.driver.progress();
+        let echo = watch::Echo { progress: progress.clone(), addresses: self.driver.addresses() };
 
         let served = self.chains.keys().copied().collect();
         let answers = Arc::new(Answers::new(self.store.clone(), self.checkpoints.clone(), served, halt));
@@ -145,12 +146,11 @@ impl Parts {
         tasks.spawn("halt", |stop| wait_for_contradiction(halted, stop));
         tasks.spawn("driver", |stop| async move { Ok(self.driver.run(from_watchers, stop).await?) });
 
-        let address = GroupAddress::new(&self.group.mix(), 0).ok_or(MemberError::Group)?;
-        let watcher = Watcher::new(Arc::clone(&self.ledger), Arc::clone(&self.kernel), address);
+        let watcher = Watcher::new(Arc::clone(&self.ledger), Arc::clone(&self.kernel));
         let pace = Pace { poll: self.config.ledger.poll(), settle: self.config.ledger.settle() };
         let to_driver = inputs.clone();
         tasks.spawn("ledger.watcher", move |stop| async move {
-            Ok(watch::ledger(watcher, self.after, pace, to_driver, stop).await?)
+            Ok(watch::ledger(watcher, self.after, pace, echo, to_driver, stop).await?)
         });
         let owner = Owner {
             group: Arc::clone(&self.group),

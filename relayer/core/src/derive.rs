@@ -205,6 +205,11 @@ impl Core {
         &self.ledger.groups
     }
 
+    /// Sequences of the switches to the second group and to those after it, ascending.
+    pub fn switches(&self) -> &[u64] {
+        &self.ledger.switches
+    }
+
     /// The unclaimed coins that no decision has paid out, by output.
     pub fn unclaimed(&self) -> impl ExactSizeIterator<Item = (&Uuid, &(AssetId, Amount))> {
         self.ledger.unclaimed.iter()

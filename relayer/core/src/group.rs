@@ -3,6 +3,7 @@
 //! Every member holds the same file. Its [`Group::digest`] opens the history and is thereby in every checkpoint, so members
 //! with different files cannot sign together. Whatever a derivation reads of it changes later only by a decision.
 
+mod addresses;
 mod canonical;
 pub(crate) mod file;
 pub mod roster;
@@ -20,6 +21,7 @@ use crate::trace::ChainId;
 use crate::{Amount, AssetId, Mix, derive};
 
 pub use crate::bls::default_threshold;
+pub use addresses::{Addresses, Arrival};
 pub use file::{AssetFile, CapsFile, ChainFile, DelaysFile, FeeFile, Finality, GroupFile, MemberFile};
 
 /// Most members of a group: the ledger pays to at most 64.

@@ -1,4 +1,4 @@
-//! Reads the group's outputs in the ledger's order and checks each on the kernel.
+//! Reads the group's outputs, at all its addresses, in the ledger's order and checks each on the kernel.
 //!
 //! The API's word alone decides sequence, senders and time. Amount, asset, keys, script, extra and what is spent come from
 //! the transaction itself, whose bytes hash to the id that the row names. A row that does not fit stops everything behind
@@ -7,7 +7,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use lockstep_core::group::Addresses;
 use lockstep_core::mixin::OutputType;
 use lockstep_core::mixin::ids::{members_hash, output_id};
 use lockstep_core::mixin::script::Script;
@@ -43,47 +44,66 @@ impl<T: ListOutputs> ListOutputs for Arc<T> {
     }
 }
 
-/// The ledger address of the group in one generation.
+/// One ledger address of the group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupAddress {
+struct Address {
+    group: Mix,
     users: Vec<Uuid>,
-    threshold: u8,
-    generation: u32,
+    /// Sequence of the switch that made it the group's first; 0 for the group's first address.
+    since: u64,
 }
 
-impl GroupAddress {
-    /// The address of `group` in `generation`, or `None` if it has members that are no ledger users.
-    pub fn new(group: &Mix, generation: u32) -> Option<Self> {
-        Some(Self { users: group.users()?, threshold: group.threshold(), generation })
+impl Address {
+    /// Each address that the group has had, once.
+    fn all(group: &Addresses) -> Result<Vec<Arc<Self>>, ReadError> {
+        group.distinct().map(|(generation, since, at)| Self::new(generation, since, at).map(Arc::new)).collect()
+    }
+
+    fn new(generation: u32, since: u64, group: &Mix) -> Result<Self, ReadError> {
+        let users = group.users().ok_or(ReadError::Unlistable { generation })?;
+        Ok(Self { group: group.clone(), users, since })
     }
 
     /// How its outputs are listed.
     fn query(&self, offset: u64, limit: usize) -> OutputQuery {
         let members = hex::encode(members_hash(&self.users));
-        OutputQuery { members, threshold: self.threshold, offset, limit, asset: None, state: None }
+        OutputQuery { members, threshold: self.group.threshold(), offset, limit, asset: None, state: None }
     }
 }
 
-/// The watcher of one group address.
+/// What one address lists behind a place in the order.
+struct Page {
+    address: Arc<Address>,
+    rows: Vec<OutputRow>,
+    /// There may be more behind the last row.
+    is_full: bool,
+}
+
+impl Page {
+    fn last(&self) -> Option<u64> {
+        self.rows.last().map(|row| row.sequence)
+    }
+}
+
+/// The watcher of the group's addresses. It keeps nothing between two calls.
 #[derive(Debug)]
 pub struct Watcher<L, K> {
     rows: L,
     kernel: K,
-    group: GroupAddress,
 }
 
 impl<L: ListOutputs, K: ReadKernel> Watcher<L, K> {
-    /// Watches `group` by the rows of `rows`, checked on `kernel`.
-    pub const fn new(rows: L, kernel: K, group: GroupAddress) -> Self {
-        Self { rows, kernel, group }
+    /// Reads rows from `rows` and checks them on `kernel`.
+    pub const fn new(rows: L, kernel: K) -> Self {
+        Self { rows, kernel }
     }
 
-    /// The rows behind `after`, a page at most. A page that is longer than a client reads is asked for again in halves:
-    /// extras can have 4 MiB each, and nobody may stop the group by paying it.
-    async fn rows_after(&self, after: u64) -> Result<Vec<OutputRow>, ReadError> {
+    /// The rows of one address behind `after`, a page at most. A page that is longer than a client reads is asked for
+    /// again in halves: extras can have 4 MiB each, and nobody may stop the group by paying it.
+    async fn page(&self, address: Arc<Address>, after: u64) -> Result<Page, ReadError> {
         let mut limit = PAGE_ROWS_MAX;
         let rows = loop {
-            match self.rows.list(&self.group.query(after, limit)).await {
+            match self.rows.list(&address.query(after, limit)).await {
                 Err(error) if error.is_too_long() && limit > 2 => limit = limit.div_ceil(2),
                 other => break other.map_err(|error| error.during("outputs"))?,
             }
@@ -96,38 +116,95 @@ impl<L: ListOutputs, K: ReadKernel> Watcher<L, K> {
             }
             last = Some(row.sequence);
         }
+        let is_full = rows.len() >= limit;
         // Whether the offset is inclusive is not certain, so the row at it may be there again.
-        Ok(rows.into_iter().filter(|row| row.sequence > after).collect())
+        Ok(Page { address, rows: rows.into_iter().filter(|row| row.sequence > after).collect(), is_full })
     }
 
-    async fn check(&self, row: OutputRow) -> Result<Output, ReadError> {
+    async fn pages(&self, addresses: &[Arc<Address>], after: u64) -> Result<Vec<Page>, ReadError> {
+        let addresses: Vec<_> =
+            addresses.iter().map(|address| (after.max(address.since), Arc::clone(address))).collect();
+        let pages = stream::iter(addresses).map(|(after, address)| self.page(address, after));
+        pages.buffered(READS_AT_ONCE).try_collect().await
+    }
+
+    /// The rows of all addresses behind `after` in one order, each with the address that lists it.
+    ///
+    /// Sequences are global, but each address is listed by itself: while one list is read, rows may come into another.
+    /// So lists are read twice. Whatever the first reading shows was there before the second began, and with it all that
+    /// has a lower sequence at any address; up to there the second reading is whole, unless a page of it ends earlier.
+    async fn merged(
+        &self,
+        addresses: &[Arc<Address>],
+        after: u64,
+    ) -> Result<Vec<(Arc<Address>, OutputRow)>, ReadError> {
+        let mut pages = self.pages(addresses, after).await?;
+        let Some(newest) = pages.iter().filter_map(Page::last).max() else { return Ok(Vec::new()) };
+        if addresses.len() > 1 {
+            pages = self.pages(addresses, after).await?;
+        }
+        let ends = pages.iter().filter(|page| page.is_full).filter_map(Page::last);
+        let horizon = ends.fold(newest, u64::min);
+        let rows = pages
+            .into_iter()
+            .flat_map(|Page { address, rows, .. }| rows.into_iter().map(move |row| (Arc::clone(&address), row)));
+        let mut rows: Vec<_> = rows.filter(|(_, row)| row.sequence <= horizon).collect();
+        rows.sort_by_key(|(_, row)| row.sequence);
+        let twice = |pair: &[(Arc<Address>, OutputRow)]| match pair {
+            [(_, one), (_, other)] if one.sequence == other.sequence => Some(other.clone()),
+            _ => None,
+        };
+        match rows.windows(2).find_map(twice) {
+            Some(row) => Err(mismatch(&row, "sequence", row.sequence, "one output for each")),
+            None => Ok(rows),
+        }
+    }
+
+    /// Checks rows in their order. What lies before a doubtful one can be applied; the next call meets that one first.
+    async fn checked(&self, group: &Addresses, rows: Vec<(Arc<Address>, OutputRow)>) -> Result<Vec<Output>, ReadError> {
+        let mut checked =
+            stream::iter(rows).map(|(address, row)| self.check(group, address, row)).buffered(READS_AT_ONCE);
+        let mut outputs = Vec::new();
+        while let Some(output) = checked.next().await {
+            match output {
+                Ok(output) => outputs.push(output),
+                Err(error) if outputs.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(outputs)
+    }
+
+    async fn check(&self, group: &Addresses, address: Arc<Address>, row: OutputRow) -> Result<Output, ReadError> {
         let hash = B256::new(row.transaction_hash.0);
         match self.kernel.transaction(hash).await? {
-            Some(view) if view.is_final => verify(&row, &view, &self.group),
+            Some(view) if view.is_final => verify(&row, &view, &address, group),
             Some(_) | None => Err(ReadError::WaitNotFinal { output: row.output_id, sequence: row.sequence }),
         }
     }
 }
 
 impl<L: ListOutputs, K: ReadKernel> ReadLedger for Watcher<L, K> {
-    async fn next_outputs(&self, after: u64) -> Result<Vec<Output>, ReadError> {
-        let rows = self.rows_after(after).await?;
-        let mut checked = stream::iter(rows).map(|row| self.check(row)).buffered(READS_AT_ONCE);
-        let mut outputs = Vec::new();
-        while let Some(output) = checked.next().await {
-            match output {
-                Ok(output) => outputs.push(output),
-                Err(error) if outputs.is_empty() => return Err(error),
-                // What lies before it can be applied; the next call meets it first.
-                Err(_) => break,
-            }
-        }
-        Ok(outputs)
+    async fn next_outputs(&self, group: &Addresses, after: u64) -> Result<Vec<Output>, ReadError> {
+        let addresses = Address::all(group)?;
+        let rows = self.merged(&addresses, after).await?;
+        self.checked(group, rows).await
+    }
+
+    async fn early_outputs(&self, group: &Addresses, generation: u32, after: u64) -> Result<Vec<Output>, ReadError> {
+        let (Some(at), Some(since)) = (group.group(generation), group.since(generation)) else { return Ok(Vec::new()) };
+        let address = Arc::new(Address::new(generation, since, at)?);
+        let page = self.page(Arc::clone(&address), after).await?;
+        let early = |row: &OutputRow| {
+            row.sequence < since && group.arrival(at, row.sequence).is_some_and(|arrival| arrival.is_early)
+        };
+        let rows = page.rows.into_iter().take_while(early).map(|row| (Arc::clone(&address), row)).collect();
+        self.checked(group, rows).await
     }
 }
 
-/// Compares a row with its transaction and the group it was listed for.
-fn verify(row: &OutputRow, view: &KernelView, group: &GroupAddress) -> Result<Output, ReadError> {
+/// Compares a row with its transaction and the address it was listed for.
+fn verify(row: &OutputRow, view: &KernelView, address: &Address, group: &Addresses) -> Result<Output, ReadError> {
     let transaction = view.transaction.transaction();
     let coin = CoinId { transaction: transaction.hash(), index: row.output_index };
     same(row, "transaction_hash", B256::new(row.transaction_hash.0), coin.transaction)?;
@@ -143,17 +220,20 @@ fn verify(row: &OutputRow, view: &KernelView, group: &GroupAddress) -> Result<Ou
     let row_keys = row.keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let keys = output.keys.iter().map(|key| hex::encode(key.0)).collect::<Vec<_>>().join(",");
     same(row, "keys", row_keys, keys)?;
-    same(row, "number of keys", row.keys.len(), group.users.len())?;
-    same(row, "script", Script::of_threshold(group.threshold), output.script.clone())?;
-    same(row, "receivers_threshold", row.receivers_threshold, group.threshold)?;
+    same(row, "number of keys", row.keys.len(), address.users.len())?;
+    same(row, "script", Script::of_threshold(address.group.threshold()), output.script.clone())?;
+    same(row, "receivers_threshold", row.receivers_threshold, address.group.threshold())?;
     let mut receivers = row.receivers.clone();
     receivers.sort_unstable();
-    same(row, "receivers", listed(&receivers), listed(&group.users))?;
+    same(row, "receivers", listed(&receivers), listed(&address.users))?;
     if row.extra.0 != transaction.extra() {
         return Err(mismatch(row, "extra", start_of(&row.extra.0), start_of(transaction.extra())));
     }
     let spends = transaction.inputs().iter().filter(|input| input.is_coin()).map(|input| input.coin).collect();
     let senders = (!row.senders.is_empty()).then(|| Mix::of_users(row.senders.iter().copied(), row.senders_threshold));
+    let Some(arrival) = group.arrival(&address.group, row.sequence) else {
+        return Err(mismatch(row, "receivers", listed(&receivers), "never an address of the group"));
+    };
     Ok(Output {
         id: row.output_id,
         sequence: row.sequence,
@@ -165,8 +245,8 @@ fn verify(row: &OutputRow, view: &KernelView, group: &GroupAddress) -> Result<Ou
         extra: transaction.extra().to_vec(),
         inscription: row.inscription_hash.map(|hash| B256::new(hash.0)),
         spends,
-        generation: group.generation,
-        late: false,
+        generation: arrival.generation,
+        late: arrival.is_early,
     })
 }
 
@@ -206,6 +286,7 @@ impl From<LedgerError> for LedgerFault {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use lockstep_core::Amount;
     use lockstep_core::mixin::{Input, Output as KernelOutput, OutputType as Kind, RawKey, Transaction};
@@ -267,17 +348,28 @@ mod tests {
         rows: Vec<OutputRow>,
         longest: Option<usize>,
         views: BTreeMap<B256, KernelView>,
+        /// How often it was listed, and from which time on rows of a sequence are there.
+        listed: AtomicUsize,
+        appears: BTreeMap<u64, usize>,
+        /// Rows at another address than the first, by output.
+        elsewhere: BTreeMap<Uuid, Mix>,
     }
 
     impl ListOutputs for &Canned {
         async fn list(&self, query: &OutputQuery) -> Result<Vec<OutputRow>, LedgerError> {
-            assert_eq!((query.threshold, query.members.len()), (2, 64));
+            let time = self.listed.fetch_add(1, Ordering::Relaxed);
             if self.longest.is_some_and(|longest| query.limit > longest) {
                 let source = HttpError::BodyTooLong { bytes_max: 1 };
                 return Err(LedgerError::Http { call: "outputs".to_owned(), source });
             }
-            let rows = self.rows.iter().filter(|row| row.sequence >= query.offset).take(query.limit);
-            Ok(rows.cloned().collect())
+            let of_query = |row: &&OutputRow| {
+                let at = self.elsewhere.get(&row.output_id).cloned().unwrap_or_else(group);
+                let users = at.users().expect("users only");
+                (hex::encode(members_hash(&users)), at.threshold()) == (query.members.clone(), query.threshold)
+            };
+            let is_there = |row: &&OutputRow| self.appears.get(&row.sequence).is_none_or(|since| *since <= time);
+            let rows = self.rows.iter().filter(of_query).filter(is_there);
+            Ok(rows.filter(|row| row.sequence >= query.offset).take(query.limit).cloned().collect())
         }
     }
 
@@ -307,9 +399,34 @@ mod tests {
         canned
     }
 
+    /// The second address: of members 1, 2 and 4.
+    fn second() -> Mix {
+        Mix::of_users([1, 2, 4].map(Uuid::from_u128), 2)
+    }
+
+    impl Canned {
+        /// Moves the rows of `sequences` to the second address.
+        fn with_second(mut self, sequences: &[u64]) -> Self {
+            for row in self.rows.iter_mut().filter(|row| sequences.contains(&row.sequence)) {
+                row.receivers = second().users().expect("users only");
+                self.elsewhere.insert(row.output_id, second());
+            }
+            self
+        }
+    }
+
+    /// The first address, the second since `since`, then the first again since 1,000.
+    fn switched(since: u64) -> Addresses {
+        Addresses::from_parts(group(), vec![(since, second()), (1_000, group())])
+    }
+
+    async fn sequences(canned: &Canned, group: &Addresses, after: u64) -> Vec<u64> {
+        let outputs = Watcher::new(canned, canned).next_outputs(group, after).await.expect("outputs");
+        outputs.iter().map(|output| output.sequence).collect()
+    }
+
     async fn next(canned: &Canned, after: u64) -> Result<Vec<Output>, ReadError> {
-        let address = GroupAddress::new(&group(), 3).expect("users only");
-        Watcher::new(canned, canned, address).next_outputs(after).await
+        Watcher::new(canned, canned).next_outputs(&Addresses::new(group()), after).await
     }
 
     #[tokio::test]
@@ -392,7 +509,7 @@ mod tests {
         let again = next(&canned, 20).await.expect("outputs");
         assert_eq!(again, first[2..]);
         let output = &first[0];
-        assert_eq!((output.spends.clone(), output.generation, output.late), (vec![spent()], 3, false));
+        assert_eq!((output.spends.clone(), output.generation, output.late), (vec![spent()], 0, false));
         assert_eq!((output.created_at, output.extra.clone()), (1_010, vec![1]));
         assert_eq!(output.senders, Some(Mix::of_users([Uuid::from_u128(7)], 1)));
         assert!(next(&canned, 2_000).await.expect("nothing yet").is_empty());
@@ -404,5 +521,65 @@ mod tests {
         assert_eq!(next(&canned, 10).await.expect("the next one").len(), 1);
         let stuck = Canned { longest: Some(1), ..canned };
         assert!(matches!(next(&stuck, 10).await, Err(ReadError::Fault(fault)) if !fault.retryable()));
+    }
+
+    #[tokio::test]
+    async fn two_addresses_should_be_read_as_one_order() {
+        let canned = canned(12, 12).with_second(&[40, 60, 70, 120]);
+        let outputs = Watcher::new(&canned, &canned).next_outputs(&switched(30), 30).await.expect("outputs");
+        let found: Vec<_> = outputs.iter().map(|output| (output.sequence, output.generation)).collect();
+        let expected = [(40, 1), (50, 0), (60, 1), (70, 1), (80, 0), (90, 0), (100, 0), (110, 0), (120, 1)];
+        assert_eq!(found, expected);
+        assert!(outputs.iter().all(|output| !output.late));
+        assert_eq!(sequences(&canned, &switched(30), 70).await, [80, 90, 100, 110, 120]);
+    }
+
+    /// Row 30 of the first address comes into being after that was listed, and before the second one lists row 40.
+    #[tokio::test]
+    async fn a_row_that_comes_between_two_lists_should_not_be_skipped() {
+        let mut canned = canned(5, 5).with_second(&[20, 40]);
+        canned.appears = BTreeMap::from([(30, 1), (40, 1), (50, 3)]);
+        assert_eq!(sequences(&canned, &switched(5), 5).await, [10, 20, 30, 40], "50 came with the second reading");
+        assert_eq!(sequences(&canned, &switched(5), 40).await, [50]);
+    }
+
+    #[tokio::test]
+    async fn a_page_that_ends_should_hold_back_what_the_other_address_lists_behind_its_end() {
+        let mut canned = canned(9, 9).with_second(&[20, 60, 90]);
+        // A page of two rows: the first address lists 10 and 30, and 40 stands before 60.
+        canned.longest = Some(2);
+        let (mut after, mut all) = (5, Vec::new());
+        loop {
+            let page = sequences(&canned, &switched(5), after).await;
+            let Some(last) = page.last().copied() else { break };
+            all.extend(page);
+            after = last;
+        }
+        assert_eq!(all, [10, 20, 30, 40, 50, 60, 70, 80, 90]);
+    }
+
+    #[tokio::test]
+    async fn one_sequence_at_two_addresses_should_be_refused() {
+        let mut canned = canned(3, 3).with_second(&[20]);
+        canned.rows[1].sequence = 10;
+        let refused = Watcher::new(&canned, &canned).next_outputs(&switched(5), 5).await;
+        assert!(matches!(refused, Err(ReadError::Mismatch { field: "sequence", .. })), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn what_came_before_its_address_was_the_groups_should_be_late_and_wait() {
+        let canned = canned(9, 9).with_second(&[20, 40, 60, 80]);
+        assert_eq!(sequences(&canned, &switched(50), 50).await, [60, 70, 80, 90], "an address begins at its switch");
+        let watcher = Watcher::new(&canned, &canned);
+        let early = async |generation, after| {
+            let outputs = watcher.early_outputs(&switched(50), generation, after).await.expect("outputs");
+            assert!(outputs.iter().all(|output| output.late));
+            outputs.iter().map(|output| (output.sequence, output.generation)).collect::<Vec<_>>()
+        };
+        assert_eq!(early(1, 0).await, [(20, 1), (40, 1)]);
+        assert_eq!(early(1, 20).await, [(40, 1)]);
+        assert_eq!(early(1, 40).await, []);
+        assert_eq!(early(2, 0).await, [], "the first address again: what came to it was applied in its place");
+        assert_eq!(early(3, 0).await, [], "no such generation");
     }
 }

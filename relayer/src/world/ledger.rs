@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
+use lockstep_core::group::Addresses;
 use lockstep_core::mixin::{GhostScalar, SignedTransaction, Transaction};
 use lockstep_core::output::{CoinId, Output};
 use lockstep_core::payout::{GhostKeys, GhostRequest};
@@ -12,14 +13,31 @@ use thiserror::Error;
 
 use super::chain::Cause;
 
-/// Reads what was paid to the group.
+/// Reads what was paid to the group, at all the addresses that it has had.
 pub trait ReadLedger: Send + Sync {
-    /// Outputs of the group with a sequence above `after`, ascending, none left out, each checked on the kernel. Empty
-    /// where there are none yet. It is bounded: call again with the last sequence.
+    /// Outputs at the addresses of `group` with a sequence above `after`, in one ascending order, none of any address left
+    /// out, each checked on the kernel. Empty where there are none yet. It is bounded: call again with the last sequence.
     ///
     /// # Errors
     /// [`ReadError`] concerns the first output behind `after`; what lies before a doubtful one is returned first.
-    fn next_outputs(&self, after: u64) -> impl Future<Output = Result<Vec<Output>, ReadError>> + Send;
+    fn next_outputs(
+        &self,
+        group: &Addresses,
+        after: u64,
+    ) -> impl Future<Output = Result<Vec<Output>, ReadError>> + Send;
+
+    /// Outputs above `after` at the address that became the group's with `generation`, of before that switch. Each is
+    /// marked late: the order that all members share went on without it. Bounded and checked like
+    /// [`Self::next_outputs`]; empty where there are no more.
+    ///
+    /// # Errors
+    /// As [`Self::next_outputs`].
+    fn early_outputs(
+        &self,
+        group: &Addresses,
+        generation: u32,
+        after: u64,
+    ) -> impl Future<Output = Result<Vec<Output>, ReadError>> + Send;
 }
 
 /// Reads kernel transactions.
@@ -162,6 +180,12 @@ pub enum ReadError {
         api: String,
         /// The kernel's word, or what was asked for.
         kernel: String,
+    },
+    /// An address of the group that cannot be listed.
+    #[error("the group of generation {generation} has members that are no ledger users")]
+    Unlistable {
+        /// Its generation.
+        generation: u32,
     },
     /// The ledger was not read.
     #[error(transparent)]

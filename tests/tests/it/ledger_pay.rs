@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep::ledger::{
-    GroupAddress, KernelNodes, PayError, Payment, SafeApi, Watcher, balance, final_coins, look_up, pay, request_id,
+    KernelNodes, PayError, Payment, SafeApi, Watcher, balance, final_coins, look_up, pay, request_id,
 };
 use lockstep::world::ledger::{
     IssueKeys, LedgerFault, ReadError, ReadKernel, ReadLedger, Registered, SendTransaction, SubmitPayout,
 };
 use lockstep_core::derive::{CoinRef, Derived, DerivedMemo, Payee};
+use lockstep_core::group::Addresses;
 use lockstep_core::mixin::{CoinKeys, Output as KernelOutput, PrivateKey, Transaction};
 use lockstep_core::output::Output;
 use lockstep_core::payout::{self, Attempts, InputSignature, Plan, ResolvedCoin, Verdict, guard};
@@ -56,16 +57,31 @@ impl Scene {
     }
 
     fn watcher(&self, member: usize) -> Watcher<Arc<SafeApi>, Arc<KernelNodes>> {
-        let address = GroupAddress::new(&self.group, 0).expect("users only");
-        Watcher::new(Arc::clone(&self.members[member]), Arc::clone(&self.kernel), address)
+        Watcher::new(Arc::clone(&self.members[member]), Arc::clone(&self.kernel))
+    }
+
+    fn addresses(&self) -> Addresses {
+        Addresses::new(self.group.clone())
     }
 
     /// Alice pays the group, and the group sees it.
     async fn fund(&self, amount: &str) -> Output {
-        let before = self.watcher(0).next_outputs(0).await.expect("outputs").last().map_or(0, |last| last.sequence);
+        let before = self
+            .watcher(0)
+            .next_outputs(&self.addresses(), 0)
+            .await
+            .expect("outputs")
+            .last()
+            .map_or(0, |last| last.sequence);
         let to_group = payment(self.group.clone(), amount, b"fund");
         pay(&self.alice.api, &to_group, PATIENCE).await.expect("a payment");
-        self.watcher(0).next_outputs(before).await.expect("outputs").first().expect("the payment").clone()
+        self.watcher(0)
+            .next_outputs(&self.addresses(), before)
+            .await
+            .expect("outputs")
+            .first()
+            .expect("the payment")
+            .clone()
     }
 
     /// A payout of 2 XIN to bob out of `coin`.
@@ -145,14 +161,18 @@ async fn the_group_should_see_what_alice_paid_in_order_and_checked() {
         let memo = amount.as_bytes();
         pay(&scene.alice.api, &payment(scene.group.clone(), amount, memo), PATIENCE).await.expect("a payment");
     }
-    let outputs = scene.watcher(0).next_outputs(0).await.expect("outputs");
+    let outputs = scene.watcher(0).next_outputs(&scene.addresses(), 0).await.expect("outputs");
     assert_eq!(outputs.iter().map(|output| output.amount).collect::<Vec<_>>(), ["1", "0.00000001", "2"].map(units));
     let first = &outputs[0];
     assert_eq!(first.senders, Some(Mix::of_users([scene.alice.id()], 1)));
     assert_eq!((first.extra.as_slice(), first.asset, first.generation), (b"1".as_slice(), xin(), 0));
     assert_eq!(outputs[1].spends[0].transaction, first.coin.transaction, "the change of the first payment");
-    assert_eq!(scene.watcher(3).next_outputs(0).await.expect("outputs"), outputs, "every member sees the same");
-    let rest = scene.watcher(1).next_outputs(first.sequence).await.expect("outputs");
+    assert_eq!(
+        scene.watcher(3).next_outputs(&scene.addresses(), 0).await.expect("outputs"),
+        outputs,
+        "every member sees the same"
+    );
+    let rest = scene.watcher(1).next_outputs(&scene.addresses(), first.sequence).await.expect("outputs");
     assert_eq!(rest, outputs[1..]);
 }
 
@@ -161,8 +181,8 @@ async fn an_unreachable_kernel_should_stop_the_watcher_and_skip_nothing() {
     let scene = Scene::start(Duration::ZERO).await;
     scene.fund("1").await;
     let nowhere = KernelNodes::new(&["http://127.0.0.1:1".to_owned()], 1).expect("an address");
-    let address = GroupAddress::new(&scene.group, 0).expect("users only");
-    let error = Watcher::new(Arc::clone(&scene.members[0]), nowhere, address).next_outputs(0).await;
+    let watcher = Watcher::new(Arc::clone(&scene.members[0]), nowhere);
+    let error = watcher.next_outputs(&scene.addresses(), 0).await;
     assert!(matches!(error, Err(ReadError::Fault(fault)) if fault.retryable()));
 }
 
@@ -189,7 +209,7 @@ async fn three_members_should_pay_bob_through_the_api() {
     }
     assert!(matches!(look_up(&*scene.kernel, &mut attempts).await, Ok(Verdict::Paid)));
     assert_eq!(balance(&scene.bob.api, xin()).await.expect("a balance"), units("2"));
-    let change = scene.watcher(3).next_outputs(coin.sequence).await.expect("outputs").remove(0);
+    let change = scene.watcher(3).next_outputs(&scene.addresses(), coin.sequence).await.expect("outputs").remove(0);
     assert_eq!((change.amount, change.spends.clone()), (units("3"), vec![coin.coin]));
     assert_eq!(scene.members[3].register(request, &payout).await.expect("read back").signers.len(), 3);
 }
@@ -231,7 +251,7 @@ async fn merged_parts_should_pay_past_the_api_and_too_few_should_not() {
     attempts.build(&payout).expect("the first attempt");
     assert!(matches!(look_up(&*scene.kernel, &mut attempts).await, Ok(Verdict::Paid)));
     assert_eq!(balance(&scene.bob.api, xin()).await.expect("a balance"), units("2"));
-    let change = scene.watcher(0).next_outputs(coin.sequence).await.expect("outputs").remove(0);
+    let change = scene.watcher(0).next_outputs(&scene.addresses(), coin.sequence).await.expect("outputs").remove(0);
     assert_eq!(change.spends, [coin.coin], "the change is told by what it spends, with senders or without");
 }
 

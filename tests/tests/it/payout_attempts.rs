@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use lockstep::keys::{self, DealMember, DealTerms, MemberKeys};
 use lockstep::ledger::{
-    GroupAddress, KernelNodes, Payment, REVOCATIONS_MAX, SafeApi, Watcher, balance, final_coins, pay, request_id,
+    KernelNodes, Payment, REVOCATIONS_MAX, SafeApi, Watcher, balance, final_coins, pay, request_id,
 };
 use lockstep::payouts::{Owner, PayoutError, Payouts};
 use lockstep::store::{Commit, Identity, Store};
@@ -19,7 +19,7 @@ use lockstep::world::ledger::{
 };
 use lockstep::world::peer::PullPayouts;
 use lockstep_core::derive::{CoinRef, Derived, DerivedMemo, Payee};
-use lockstep_core::group::Group;
+use lockstep_core::group::{Addresses, Group};
 use lockstep_core::machine::Named;
 use lockstep_core::mixin::{GhostScalar, Output as KernelOutput, PrivateKey, SignedTransaction, Transaction};
 use lockstep_core::output::{CoinId, Output};
@@ -183,9 +183,8 @@ impl Scene {
             trace: Uuid::new_v4(),
         };
         pay(&alice.api, &to_group, PATIENCE).await.expect("a payment");
-        let address = GroupAddress::new(&group.mix(), 0).expect("users only");
-        let watcher = Watcher::new(Arc::clone(&lines[0].api), Arc::clone(&kernel), address);
-        let coin = watcher.next_outputs(0).await.expect("outputs").remove(0);
+        let watcher = Watcher::new(Arc::clone(&lines[0].api), Arc::clone(&kernel));
+        let coin = watcher.next_outputs(&Addresses::new(group.mix()), 0).await.expect("outputs").remove(0);
         let folder = tempfile::tempdir().expect("a folder");
         let payout = named(&group, 0, &CoinRef::Output(coin.id), (bob.id(), "2"), coin.amount);
         let mut stores = Vec::new();

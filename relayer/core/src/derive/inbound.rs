@@ -139,9 +139,12 @@ impl Ledger {
             DecisionBody::Bounce { chain, k } | DecisionBody::Refused { chain, k } => {
                 self.verdicts.entry((*chain, *k)).or_insert(place);
             }
+            // Coins at an address that nobody can be paid at, or that nobody can list, would be lost.
             DecisionBody::Switch { group } => {
-                self.switches.push(place);
-                self.groups.push(group.clone());
+                if group.is_legal() && group.users().is_some() {
+                    self.switches.push(place);
+                    self.groups.push(group.clone());
+                }
             }
             DecisionBody::Limits { chain, asset, caps } => {
                 self.caps.entry((*chain, *asset)).or_default().push((place, *caps));

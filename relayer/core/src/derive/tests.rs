@@ -131,6 +131,20 @@ fn the_ledgers_order_should_not_stand_still_or_go_back() {
     }
 }
 
+/// Nobody could pay such a group, or no list of its coins could be asked for.
+#[test]
+fn a_switch_to_a_group_that_cannot_be_paid_should_change_nothing() {
+    let bare = Mix::new(vec![crate::MixMember::Address([1; 32], [2; 32])], 1);
+    for group in [set(&["m5"], 2), set(&["m5"], 0), set(&["m5", "m5"], 1), set(&[], 0), bare] {
+        let mut core = core();
+        core.apply(&output(5), &decision(1, DecisionBody::Switch { group })).expect("applies");
+        assert_eq!((core.groups(), core.switches()), (&[config().group][..], &[][..]));
+    }
+    let (mut core, group) = (core(), set(&["m5"], 1));
+    core.apply(&output(5), &decision(1, DecisionBody::Switch { group: group.clone() })).expect("applies");
+    assert_eq!((core.groups(), core.switches()), (&[config().group, group][..], &[5][..]));
+}
+
 #[test]
 fn records_out_of_order_should_be_contradictions() {
     let accepted = |s, time| Record::Accepted { s, time };
@@ -466,7 +480,7 @@ fn hostile_output(sequence: u64, (what, who, how_much, when): Event) -> (Output,
     ];
     let process = user(choose(&["p1", "zz"], who));
     let bodies = [
-        DecisionBody::Switch { group: set(&["m5"], 9) },
+        DecisionBody::Switch { group: set(&["m5"], who.min(2)) },
         DecisionBody::Bounce { chain: u64::from(who % 3), k: u64::from(when % 4) },
         DecisionBody::Close { process },
         DecisionBody::Update { process, assets: Some(BTreeMap::new()) },
