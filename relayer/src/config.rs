@@ -17,6 +17,7 @@ use lockstep_core::trace::ChainId;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::keys::KEY_FILE;
 use crate::peer::PeerConfig;
 use crate::telemetry::LogConfig;
 
@@ -41,6 +42,8 @@ pub struct MemberConfig {
     pub member: u8,
     /// The key file.
     pub keys: PathBuf,
+    /// The file of its passphrase; without one the environment or a person gives it.
+    pub passphrase_file: Option<PathBuf>,
     /// How to reach the ledger.
     pub ledger: LedgerConfig,
     /// How to reach each chain.
@@ -81,7 +84,8 @@ impl MemberConfig {
             group: base.join(raw.group),
             group_digest: raw.group_digest.map(|text| digest(&text)).transpose()?,
             member: raw.member,
-            keys: raw.keys.map_or_else(|| data.join("keys").join("member.json"), |keys| base.join(keys)),
+            keys: raw.keys.map_or_else(|| data.join("keys").join(KEY_FILE), |keys| base.join(keys)),
+            passphrase_file: raw.passphrase_file.map(|file| base.join(file)),
             ledger: raw.ledger,
             chains: raw.chains,
             // Ports 7701 + i and 7801 + i for the ith member from 0 (DESIGN.md section 9).

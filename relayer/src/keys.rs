@@ -1,24 +1,41 @@
 //! A member's secrets: what is in its key file, and how that is made.
 //!
-//! The file is JSON, readable by its owner only, and says how it is protected; `none` is the only protection so far. No
-//! secret is ever shown: not by `Debug`, not in an error, not in a log.
+//! The file is encrypted under a passphrase ([`envelope`]), readable by its owner only ([`disk`]), and changed whole or not
+//! at all ([`Keyring`]). No secret is ever shown: not by `Debug`, not in an error, not in a log.
 
+mod cost;
 mod deal;
-mod file;
+mod disk;
+mod envelope;
+mod error;
+mod passphrase;
+mod ring;
+mod secrets;
+mod share;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use alloy::signers::local::PrivateKeySigner;
 use ed25519_dalek::SigningKey;
 use lockstep_core::bls::SecretShare;
 use lockstep_core::group::Group;
-use lockstep_core::{Address, B256, Uuid};
+use lockstep_core::{Address, Uuid};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::ledger::{Keystore, Seed};
 
+pub use cost::{Cost, CostError, Floor};
 pub use deal::{DealError, DealMember, DealTerms, Dealt, XIN, deal};
+pub use disk::FileError;
+pub use envelope::EnvelopeError;
+pub use error::KeyError;
+pub use passphrase::{LEAST_BYTES, Passphrase, PassphraseError, Source, VARIABLE};
+pub use ring::Keyring;
+pub use share::{HeldShare, PublicShare};
+
+/// What a member's key file is called.
+pub const KEY_FILE: &str = "member.keys";
 
 /// Gives 32 random bytes at each call. Passed in, so that tests can repeat what happened.
 pub type Entropy<'a> = &'a mut dyn FnMut() -> [u8; 32];
@@ -29,7 +46,7 @@ pub fn system_entropy() -> [u8; 32] {
 }
 
 /// All secrets of one member.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct MemberKeys {
     /// For people; stands in the group file.
     pub name: String,
@@ -39,19 +56,9 @@ pub struct MemberKeys {
     pub evm: PrivateKeySigner,
     /// Acts on the ledger.
     pub ledger: Keystore,
-    /// The share of the group's key, once there is one.
-    pub share: Option<HeldShare>,
-}
-
-/// A share of a group's key, with the group it belongs to.
-#[derive(Debug)]
-pub struct HeldShare {
-    /// The group.
-    pub group_id: B256,
-    /// The sharing of its key.
-    pub generation: u32,
-    /// The secret and the member's index.
-    pub secret: SecretShare,
+    /// Shares of the group's key by generation: the one that signs, the one before until it is erased, the next until it is
+    /// active. All of one group.
+    pub shares: BTreeMap<u32, HeldShare>,
 }
 
 impl MemberKeys {
@@ -75,7 +82,7 @@ impl MemberKeys {
         let identity = SigningKey::from_bytes(&random());
         // One value in 2¹²⁸ is no key of secp256k1; entropy that gives several in a row is broken.
         let evm = (0..4).find_map(|_| PrivateKeySigner::from_bytes(&random().into()).ok()).ok_or(KeyError::Entropy)?;
-        Ok(Self { name: name.to_owned(), identity, evm, ledger, share: None })
+        Ok(Self { name: name.to_owned(), identity, evm, ledger, shares: BTreeMap::new() })
     }
 
     /// What others may know.
@@ -87,32 +94,32 @@ impl MemberKeys {
             identity: hex::encode(self.identity.verifying_key().as_bytes()),
             spend_public_key: hex::encode(spend.verifying_key().as_bytes()),
             evm_address: self.evm.address(),
-            index: self.share.as_ref().map(|share| share.secret.index()),
-            public_share: self.share.as_ref().map(|share| hex::encode(share.secret.public_key().compress())),
+            shares: self.shares.values().map(HeldShare::public).collect(),
         }
     }
 
-    /// Reads a key file.
+    /// Takes a share in. False where it is held already.
     ///
     /// # Errors
-    /// Refuses a file that others can read, and one that is not a key file.
-    pub fn load(path: &Path) -> Result<Self, KeyError> {
-        file::load(path)
+    /// Refuses another share of a generation that is held, and a share of another group than those that are.
+    pub fn hold(&mut self, share: HeldShare) -> Result<bool, KeyError> {
+        if let Some(other) = self.shares.values().find(|held| held.group_id != share.group_id) {
+            return Err(KeyError::OtherGroup { expected: other.group_id, found: share.group_id });
+        }
+        if let Some(held) = self.shares.get(&share.generation) {
+            let is_same = held.public() == share.public();
+            return if is_same { Ok(false) } else { Err(KeyError::ShareExists { generation: share.generation }) };
+        }
+        self.shares.insert(share.generation, share);
+        Ok(true)
     }
 
-    /// Writes a key file that only its owner can read. It is complete or not there, also after a power cut.
-    ///
-    /// # Errors
-    /// Where it cannot be written; unless `replace`, also where it exists.
-    pub fn save(&self, path: &Path, replace: bool) -> Result<(), KeyError> {
-        file::save(self, path, replace)
-    }
-
-    /// Takes out the share, after checking that these are the secrets of member `index` of `group`.
+    /// What member `index` of `group` signs with, after checking that these are its secrets and that its share belongs to the
+    /// group's generation.
     ///
     /// # Errors
     /// What does not fit, each told apart.
-    pub fn into_member_of(self, group: &Group, index: u8) -> Result<MemberSecrets, KeyError> {
+    pub fn member_of(&self, group: &Group, index: u8) -> Result<MemberSecrets, KeyError> {
         let other = |what| KeyError::OtherMember { index, what };
         let member = group.member(index).ok_or(other("index"))?;
         if self.identity.verifying_key() != member.identity {
@@ -121,20 +128,26 @@ impl MemberKeys {
         if self.ledger.app_id != member.user {
             return Err(other("ledger user"));
         }
-        let share = self.share.ok_or(KeyError::NoShare)?;
-        if share.group_id != group.id() {
-            return Err(KeyError::OtherGroup { expected: group.id(), found: share.group_id });
+        let any = self.shares.values().next().ok_or(KeyError::NoShare)?;
+        if any.group_id != group.id() {
+            return Err(KeyError::OtherGroup { expected: group.id(), found: any.group_id });
         }
-        if share.generation != group.generation() {
-            return Err(KeyError::OtherGeneration { expected: group.generation(), found: share.generation });
-        }
+        let expected = group.generation();
+        let found = || KeyError::OtherGeneration { expected, found: self.shares.keys().copied().collect() };
+        let share = self.shares.get(&expected).ok_or_else(found)?;
         if share.secret.index() != index {
             return Err(other("index of the share"));
         }
-        if group.key().share(index) != Some(&share.secret.public_key()) {
+        let is_ours = group.key().share(index) == Some(&share.secret.public_key());
+        if !is_ours || share.group_key != *group.key().key() || share.threshold != group.threshold() {
             return Err(KeyError::WrongShare { index });
         }
-        Ok(MemberSecrets { identity: self.identity, evm: self.evm, ledger: self.ledger, share: share.secret })
+        Ok(MemberSecrets {
+            identity: self.identity.clone(),
+            evm: self.evm.clone(),
+            ledger: self.ledger.clone(),
+            share: Arc::clone(&share.secret),
+        })
     }
 }
 
@@ -148,11 +161,12 @@ pub struct MemberSecrets {
     /// Acts on the ledger.
     pub ledger: Keystore,
     /// Signs the member's part.
-    pub share: SecretShare,
+    pub share: Arc<SecretShare>,
 }
 
 /// What others may know of a member's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PublicKeys {
     /// For people.
     pub name: String,
@@ -164,87 +178,9 @@ pub struct PublicKeys {
     pub spend_public_key: String,
     /// Needs gas money.
     pub evm_address: Address,
-    /// Index in the group, once there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub index: Option<u8>,
-    /// BLS public share, compressed, hex.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub public_share: Option<String>,
-}
-
-/// Why there are no keys, or not these.
-#[derive(Debug, Error)]
-pub enum KeyError {
-    /// Not there, or not readable.
-    #[error("cannot read the key file `{path}`")]
-    Read {
-        /// The file.
-        path: String,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Somebody else can read it.
-    #[error("the key file `{path}` can be read by others (mode {mode:03o}): chmod 600 it, and think about who read it")]
-    Exposed {
-        /// The file.
-        path: String,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Not a key file of a known form. The cause is not repeated: it might quote a secret.
-    #[error("`{path}` is not a key file: {what}")]
-    Malformed {
-        /// The file.
-        path: String,
-        /// Which part, without its value.
-        what: String,
-    },
-    /// Not written.
-    #[error("cannot write the key file `{path}`")]
-    Write {
-        /// The file.
-        path: String,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Random bytes that are no keys.
-    #[error("the system's entropy gives no keys")]
-    Entropy,
-    /// A member before its group.
-    #[error("the key file holds no share of a group key: `lockstep keygen group` gives one")]
-    NoShare,
-    /// Another member's file, or another index in the configuration.
-    #[error("the key file is not that of member {index}: its {what} differs from the group file")]
-    OtherMember {
-        /// The configured index.
-        index: u8,
-        /// What differs.
-        what: &'static str,
-    },
-    /// A share of another group.
-    #[error("the share in the key file belongs to group {found}, the group file is of {expected}")]
-    OtherGroup {
-        /// The group file's.
-        expected: B256,
-        /// The key file's.
-        found: B256,
-    },
-    /// A share from before or after a reshare.
-    #[error("the share in the key file is of generation {found}, the group file of {expected}")]
-    OtherGeneration {
-        /// The group file's.
-        expected: u32,
-        /// The key file's.
-        found: u32,
-    },
-    /// A share of another key.
-    #[error("the share in the key file does not fit the group key: member {index} has another public share there")]
-    WrongShare {
-        /// The member.
-        index: u8,
-    },
+    /// The shares of the group's key that it holds, oldest generation first.
+    #[serde(default)]
+    pub shares: Vec<PublicShare>,
 }
 
 #[cfg(test)]

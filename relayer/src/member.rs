@@ -99,7 +99,7 @@ struct Parts {
 
 impl Parts {
     async fn new(ready: Ready) -> Result<Self, MemberError> {
-        let Ready { config, group, secrets, ledger, kernel, chains, peer, api } = ready;
+        let Ready { config, group, keys: _, secrets, ledger, kernel, chains, peer, api } = ready;
         let identity = Identity { group_digest: group.digest().0, member: config.member.into() };
         let store = Store::open(&config.database(), identity).await?;
         let driver = Driver::restore(rules(&group)?, store.clone()).await?;
@@ -108,7 +108,7 @@ impl Parts {
         let local = Local::new(Directory::of_group(&group), secrets.identity, seconds).map_err(MemberError::Peer)?;
         let peers = PeerClient::new(local.clone(), &config.peer).map_err(MemberError::PeerClient)?;
         let spend = PrivateKey::from_ed25519_seed(secrets.ledger.spend_private_key.expose());
-        let share = Arc::new(secrets.share);
+        let share = secrets.share;
         let checkpoints = Checkpoints::new(Arc::clone(&group), share, store.clone(), peers.clone());
         let (ledger, kernel) = (Arc::new(ledger), Arc::new(kernel));
         let evm = secrets.evm;

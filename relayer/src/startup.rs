@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use lockstep_core::group::{self, Chain, Group};
+use lockstep_core::group::{self, Chain, DEVELOPMENT_CHAINS, Group};
 use lockstep_core::trace::ChainId;
 use lockstep_core::{B256, Uuid};
 use thiserror::Error;
@@ -26,7 +26,7 @@ use crate::config::{ChainConfig, ConfigError, MemberConfig};
 use crate::evm::check::{ChainIdentity, CheckError, ExpectedChain, check_chain};
 use crate::evm::provider::{EvmProvider, ProviderError, provider};
 use crate::exit::Exit;
-use crate::keys::{KeyError, MemberKeys, MemberSecrets};
+use crate::keys::{Floor, KeyError, Keyring, MemberSecrets, Source};
 use crate::ledger::{ClientError, KernelNodes, LedgerError, SafeApi};
 
 /// A member that may start.
@@ -36,6 +36,8 @@ pub struct Ready {
     pub config: MemberConfig,
     /// What all members agreed on.
     pub group: Arc<Group>,
+    /// The member's key file, unlocked: shares of other generations are saved there and erased.
+    pub keys: Keyring,
     /// The member's secrets.
     pub secrets: MemberSecrets,
     /// The ledger's API, with the member's session.
@@ -69,7 +71,8 @@ pub struct ReadyChain {
 /// The first thing that is wrong.
 pub async fn prepare(config: MemberConfig) -> Result<Ready, StartError> {
     let group = config.load_group()?;
-    let secrets = MemberKeys::load(&config.keys)?.into_member_of(&group, config.member)?;
+    let keys = unlock(&config, &group)?;
+    let secrets = keys.keys().member_of(&group, config.member)?;
     if let Some(chain) = group.chains().values().find(|chain| chain.contract.is_none()) {
         return Err(StartError::NotDeployed { chain: chain.id });
     }
@@ -85,7 +88,16 @@ pub async fn prepare(config: MemberConfig) -> Result<Ready, StartError> {
     let peer = bind("listen.peer", config.listen_peer).await?;
     let api = bind("listen.api", config.listen_api).await?;
     info!(member = config.member, group = %group.id(), digest = %group.digest(), "all checks passed");
-    Ok(Ready { group: Arc::new(group), config, secrets, ledger, kernel, chains, peer, api })
+    Ok(Ready { group: Arc::new(group), config, keys, secrets, ledger, kernel, chains, peer, api })
+}
+
+/// Opens the key file. Quick key derivation is for groups of development chains only.
+fn unlock(config: &MemberConfig, group: &Group) -> Result<Keyring, KeyError> {
+    let mut chains = group.chains().keys().peekable();
+    let is_development = chains.peek().is_some() && chains.all(|id| DEVELOPMENT_CHAINS.contains(id));
+    let floor = if is_development { Floor::Development } else { Floor::Standard };
+    let passphrase = Source::of_keys(config.passphrase_file.as_deref()).read()?;
+    Keyring::open(&config.keys, &passphrase, floor)
 }
 
 async fn check_ledger(ledger: &SafeApi, config: &MemberConfig, secrets: &MemberSecrets) -> Result<(), StartError> {

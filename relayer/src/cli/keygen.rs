@@ -12,11 +12,11 @@ use lockstep_core::{Amount, Uuid};
 
 use super::group::summary;
 use super::{Exit, Failure, print_json};
-use crate::keys::{self, DealMember, DealTerms, Dealt, MemberKeys, XIN};
+use crate::keys::{
+    self, Cost, DealMember, DealTerms, Dealt, Floor, HeldShare, KEY_FILE, KeyError, Keyring, MemberKeys, PublicKeys,
+    Source, XIN,
+};
 use crate::ledger::Keystore;
-
-/// What a member's key file is called in its folder.
-const KEY_FILE: &str = "member.json";
 
 /// Which keys to make.
 #[derive(Debug, Subcommand)]
@@ -34,7 +34,7 @@ pub enum KeygenCommand {
 /// Options of `keygen member`.
 #[derive(Debug, Args)]
 pub struct KeygenMemberArgs {
-    /// Folder for the key file `member.json`, readable by its owner only
+    /// Folder for the key file `member.keys`, encrypted and readable by its owner only
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Name in the group file: a-z, 0-9 and -
@@ -44,6 +44,10 @@ pub struct KeygenMemberArgs {
     /// up that no ledger knows yet
     #[arg(long, value_name = "FILE")]
     ledger_keystore: Option<PathBuf>,
+    /// File of the passphrase that encrypts the keys, readable by its owner only; without it the variables
+    /// LOCKSTEP_KEYSTORE_PASSPHRASE_FILE and LOCKSTEP_KEYSTORE_PASSPHRASE are read, else you are asked
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
 }
 
 /// Options of `keygen group`.
@@ -52,6 +56,10 @@ pub struct KeygenGroupArgs {
     /// Folders made by `keygen member`, in the order of the indexes 1, 2, …
     #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
     members: Vec<PathBuf>,
+    /// File of the passphrase of all these key files; without it the variables LOCKSTEP_KEYSTORE_PASSPHRASE_FILE and
+    /// LOCKSTEP_KEYSTORE_PASSPHRASE are read, else you are asked
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     /// How many must sign [default: n − ⌊(n−1)/3⌋]
     #[arg(long, value_name = "T")]
     threshold: Option<u8>,
@@ -85,8 +93,13 @@ pub(super) fn run(command: KeygenCommand) -> Result<Exit, Failure> {
 fn member(args: &KeygenMemberArgs) -> Result<Exit, Failure> {
     let keystore = args.ledger_keystore.as_deref().map(read_keystore).transpose().map_err(Failure::configuration)?;
     let keys = MemberKeys::generate(&args.name, keystore, &mut keys::system_entropy).map_err(Failure::configuration)?;
-    keys.save(&args.out.join(KEY_FILE), false).map_err(Failure::configuration)?;
-    print_json(&keys.public())?;
+    let path = args.out.join(KEY_FILE);
+    if path.exists() {
+        return Err(Failure::configuration(anyhow!("`{}` exists already", path.display())));
+    }
+    let passphrase = Source::of_keys(args.passphrase_file.as_deref()).read_new().map_err(Failure::configuration)?;
+    let ring = Keyring::create(&path, &passphrase, Cost::STANDARD, keys).map_err(Failure::configuration)?;
+    print_json(&ring.keys().public())?;
     Ok(Exit::Done)
 }
 
@@ -100,14 +113,16 @@ fn read_keystore(path: &Path) -> anyhow::Result<Keystore> {
 
 fn group(args: &KeygenGroupArgs) -> Result<Exit, Failure> {
     let paths: Vec<_> = args.members.iter().map(|folder| folder.join(KEY_FILE)).collect();
+    let passphrase = Source::of_keys(args.passphrase_file.as_deref()).read().map_err(Failure::configuration)?;
     let mut members = Vec::new();
     for path in &paths {
-        let keys = MemberKeys::load(path).map_err(Failure::configuration)?;
-        if keys.share.is_some() && !args.replace_shares {
+        // The group works on development chains only, and so may its members' files.
+        let ring = Keyring::open(path, &passphrase, Floor::Development).map_err(Failure::configuration)?;
+        if !ring.shares().is_empty() && !args.replace_shares {
             let held = anyhow!("`{}` holds a share already: --replace-shares gives it up", path.display());
             return Err(Failure::configuration(held));
         }
-        members.push(keys);
+        members.push(ring);
     }
     let terms = DealTerms {
         threshold: args.threshold,
@@ -115,16 +130,16 @@ fn group(args: &KeygenGroupArgs) -> Result<Exit, Failure> {
         fee_asset: args.fee_asset,
         fee_amount: args.fee_amount,
     };
-    let public = with_peers(&members, &args.peers).map_err(Failure::bad_input)?;
+    let public: Vec<_> = members.iter().map(|ring| ring.keys().public()).collect();
+    let public = with_peers(&public, &args.peers).map_err(Failure::bad_input)?;
     let Dealt { file, shares } = keys::deal(&public, &terms, &mut keys::system_entropy).map_err(Failure::bad_input)?;
     let group = Group::parse(&file).map_err(Failure::bad_input)?;
 
     let text = toml::to_string(&file).map_err(Failure::bad_input)?;
     // The group file first: members without a share are refused at start, shares without a group would be lost.
     write_new(&args.out, &text).map_err(Failure::configuration)?;
-    for ((keys, share), path) in members.iter_mut().zip(shares).zip(&paths) {
-        keys.share = Some(share);
-        keys.save(path, true).map_err(Failure::configuration)?;
+    for (ring, share) in members.iter().zip(&shares) {
+        hand_out(ring, share).map_err(Failure::configuration)?;
     }
     let _ = writeln!(
         io::stderr(),
@@ -135,14 +150,22 @@ fn group(args: &KeygenGroupArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn with_peers(members: &[MemberKeys], peers: &[String]) -> anyhow::Result<Vec<DealMember>> {
+/// Gives a member its share, in the place of those that it gives up.
+fn hand_out(ring: &Keyring, share: &HeldShare) -> Result<(), KeyError> {
+    for held in ring.shares() {
+        ring.erase_share(held.generation)?;
+    }
+    ring.save_share(share)
+}
+
+fn with_peers(members: &[PublicKeys], peers: &[String]) -> anyhow::Result<Vec<DealMember>> {
     if !peers.is_empty() && peers.len() != members.len() {
         return Err(anyhow!("{} --peers for {} --members", peers.len(), members.len()));
     }
     let default = |port: u16| format!("http://127.0.0.1:{port}");
-    let with_peer = |(i, keys): (usize, &MemberKeys)| {
+    let with_peer = |(i, keys): (usize, &PublicKeys)| {
         let port = u16::try_from(i).unwrap_or_default().saturating_add(7701);
-        DealMember { keys: keys.public(), peer: peers.get(i).cloned().unwrap_or_else(|| default(port)) }
+        DealMember { keys: keys.clone(), peer: peers.get(i).cloned().unwrap_or_else(|| default(port)) }
     };
     Ok(members.iter().enumerate().map(with_peer).collect())
 }

@@ -24,6 +24,7 @@ pub(super) const KEYS: &[&str] = &[
     "group_digest",
     "member",
     "keys",
+    "passphrase_file",
     "ledger.api",
     "ledger.kernel",
     "ledger.kernel_quorum",
@@ -80,6 +81,7 @@ pub(super) struct Raw {
     pub(super) group_digest: Option<String>,
     pub(super) member: u8,
     pub(super) keys: Option<PathBuf>,
+    pub(super) passphrase_file: Option<PathBuf>,
     pub(super) ledger: LedgerConfig,
     #[serde(default, deserialize_with = "by_chain")]
     pub(super) chains: BTreeMap<ChainId, ChainConfig>,

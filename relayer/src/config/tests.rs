@@ -127,7 +127,7 @@ fn what_is_left_out_should_have_the_design_s_values() {
     assert_eq!(config.submit.takeover(), Duration::from_secs(12));
     assert_eq!(config.ledger.kernel_quorum(), 1);
     assert_eq!(config.database(), folder.path().join("data/lockstep.db"));
-    assert_eq!(config.keys, folder.path().join("data/keys/member.json"));
+    assert_eq!(config.keys, folder.path().join("data/keys/member.keys"));
     assert_eq!(config.group, folder.path().join("group.toml"));
 }
 

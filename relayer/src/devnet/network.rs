@@ -2,7 +2,9 @@
 //! processes of their own.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use super::ledger::{self, LedgerConfig, Operator, RunningLedger};
 use super::process::MemberProcess;
 use crate::config;
 use crate::evm::provider::{EvmProvider, provider};
-use crate::keys::{DealMember, DealTerms, MemberKeys, XIN, deal, system_entropy};
+use crate::keys::{Cost, DealMember, DealTerms, KEY_FILE, Keyring, MemberKeys, Passphrase, XIN, deal, system_entropy};
 use crate::ledger::{Keystore, SafeApi, Seed};
 
 /// The chain of every development network (DESIGN.md section 9).
@@ -191,13 +193,14 @@ impl Network {
         let index = place.index;
         let folder = self.folder.join(format!("member-{index}"));
         std::fs::create_dir_all(folder.join("keys"))?;
-        keys.save(&folder.join("keys").join("member.json"), false)?;
+        save_keys(&folder.join("keys"), keys)?;
         let takeover_ms = 1_000;
         let poll_ms = if ports == Ports::Free { 100 } else { 250 };
         let text = format!(
             "# Member {index} of a development network.\n\
              data = \".\"\n\
              group = \"../group.toml\"\n\
+             passphrase_file = \"keys/passphrase\"\n\
              group_digest = \"{digest}\"\n\
              member = {index}\n\n\
              [ledger]\n\
@@ -280,6 +283,20 @@ async fn make_members(accounts: &BTreeMap<String, Keystore>, chain: &EvmProvider
     Ok(members)
 }
 
+/// Writes a member's key file and its passphrase beside it: quick to open, and worth nothing.
+fn save_keys(folder: &Path, keys: &MemberKeys) -> Result<()> {
+    let passphrase = Passphrase::random(&mut system_entropy);
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(folder.join("passphrase"))
+        .with_context(|| format!("cannot write a passphrase into {}", folder.display()))?;
+    file.write_all(passphrase.expose().as_bytes())?;
+    Keyring::create(&folder.join(KEY_FILE), &passphrase, Cost::QUICK, keys.clone())?;
+    Ok(())
+}
+
 fn deal_group(keys: &mut [MemberKeys], places: &[Place]) -> Result<GroupFile> {
     let member = |(keys, place): (&MemberKeys, &Place)| DealMember {
         keys: keys.public(),
@@ -291,7 +308,7 @@ fn deal_group(keys: &mut [MemberKeys], places: &[Place]) -> Result<GroupFile> {
     let dealt = deal(&members, &terms, &mut system_entropy)?;
     ensure!(dealt.shares.len() == keys.len(), "the dealer made another number of shares");
     for (keys, share) in keys.iter_mut().zip(dealt.shares) {
-        keys.share = Some(share);
+        keys.hold(share)?;
     }
     let mut file = dealt.file;
     // Nobody waits a minute for a demonstration.

@@ -1,6 +1,8 @@
 //! The trusted dealer: one party makes the group key and hands out the shares. Whoever runs it could keep the key, so what
 //! it makes is marked and works on development chains only.
 
+use std::sync::Arc;
+
 use lockstep_core::bls::{Dealing, GroupKeyError, SecretShare, default_threshold};
 use lockstep_core::group::{
     ChainFile, DelaysFile, FeeFile, Finality, GAS_BOUNDS, GroupFile, MEMBERS_MAX, MemberFile, PAYLOAD_MAX,
@@ -83,7 +85,8 @@ pub fn deal(members: &[DealMember], terms: &DealTerms, random: Entropy<'_>) -> R
         assets: Vec::new(),
         caps: Vec::new(),
     };
-    let held = |secret| HeldShare { group_id, generation: 0, secret };
+    let group_key = *dealing.group.key();
+    let held = |secret| HeldShare { group_id, generation: 0, threshold, group_key, secret: Arc::new(secret) };
     Ok(Dealt { file, shares: dealing.shares.into_iter().map(held).collect() })
 }
 

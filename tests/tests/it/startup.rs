@@ -3,7 +3,9 @@
 
 #![expect(clippy::arithmetic_side_effects, reason = "a panic is how a test fails")]
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use lockstep::devnet::ledger::{LedgerConfig, Operator, RunningLedger, serve};
 use lockstep::evm::abi::Group as Contract;
 use lockstep::evm::provider::provider;
 use lockstep::exit::Exit;
-use lockstep::keys::{self, DealMember, DealTerms, MemberKeys, XIN};
+use lockstep::keys::{self, Cost, DealMember, DealTerms, Keyring, MemberKeys, Passphrase, XIN};
 use lockstep::ledger::Seed;
 use lockstep::startup::{Ready, prepare};
 use lockstep_core::B256;
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::binary::lockstep_binary;
 
 const CHAIN: u64 = 31_337;
+const PASSPHRASE: &str = "correct horse battery staple";
 /// How long the binary may take until it has found out what is wrong.
 const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -68,7 +71,7 @@ impl World {
         let terms = DealTerms { threshold: None, chains: vec![CHAIN], fee_asset: XIN, fee_amount: "0.01".parse()? };
         let dealt = keys::deal(&public, &terms, &mut keys::system_entropy)?;
         for (member, share) in keys.iter_mut().zip(dealt.shares) {
-            member.share = Some(share);
+            member.hold(share)?;
         }
 
         let anvil = Anvil::start(&AnvilConfig { block_time_s: None, ..AnvilConfig::new(CHAIN) }).await?;
@@ -77,12 +80,25 @@ impl World {
         group.chains[0].contract = Some(contract);
         let world = Self { folder, group, contract, keys, ledger, anvil };
         world.write(|_| ())?;
-        world.keys[0].save(&world.key_file(), false)?;
+        let passphrase = world.folder.path().join("passphrase");
+        std::fs::write(&passphrase, PASSPHRASE)?;
+        std::fs::set_permissions(&passphrase, Permissions::from_mode(0o600))?;
+        world.save(world.keys[0].clone())?;
         Ok(world)
     }
 
     fn key_file(&self) -> PathBuf {
-        self.folder.path().join("data/keys/member.json")
+        self.folder.path().join("data/keys/member.keys")
+    }
+
+    /// Writes the key file anew.
+    fn save(&self, keys: MemberKeys) -> Result<()> {
+        let path = self.key_file();
+        if path.exists() {
+            std::fs::remove_file(&path)?;
+        }
+        Keyring::create(&path, &Passphrase::new(PASSPHRASE), Cost::QUICK, keys)?;
+        Ok(())
     }
 
     /// Writes the files, the group file changed.
@@ -92,7 +108,7 @@ impl World {
         std::fs::write(self.folder.path().join("group.toml"), toml::to_string(&group)?)?;
         let (ledger, kernel, rpc) = (self.ledger.api, self.ledger.kernel, self.anvil.url());
         let member = format!(
-            "data = \"data\"\ngroup = \"group.toml\"\nmember = 1\n[ledger]\napi = \"http://{ledger}\"\n\
+            "data = \"data\"\ngroup = \"group.toml\"\nmember = 1\npassphrase_file = \"passphrase\"\n[ledger]\napi = \"http://{ledger}\"\n\
              kernel = \"http://{kernel}\"\n[chains.31337]\nrpc = \"{rpc}\"\n\
              [listen]\npeer = \"127.0.0.1:0\"\napi = \"127.0.0.1:0\"\n"
         );
@@ -148,7 +164,7 @@ async fn each_wrong_start_should_be_refused_in_its_own_words() -> Result<()> {
         wrong,
         "the key file is not that of member 2: its identity key",
     );
-    must_say(world.refusal(|_| (), &["keys=nowhere.json"]).await, wrong, "cannot read the key file");
+    must_say(world.refusal(|_| (), &["keys=nowhere.json"]).await, wrong, "cannot use the key file");
     let other_id = world.refusal(|group| group.group_id = "01".repeat(32), &[]).await;
     must_say(other_id, wrong, "the share in the key file belongs to group");
     let public: Vec<_> =
@@ -210,17 +226,17 @@ async fn ports_and_sessions_should_be_checked_and_a_right_start_pass() -> Result
     drop(taken);
 
     // Another user's session with this member's user id, and another spend key.
-    let mut keys = MemberKeys::load(&world.key_file())?;
+    let mut keys = world.keys[0].clone();
     let user = keys.ledger.clone();
     keys.ledger.session_private_key = Seed::new([99; 32]);
-    keys.save(&world.key_file(), true)?;
+    world.save(keys.clone())?;
     must_say(world.refusal(|_| (), &[]).await, Exit::Configuration, "does not take this member's session");
     keys.ledger = user.clone();
     keys.ledger.spend_private_key = Seed::new([99; 32]);
-    keys.save(&world.key_file(), true)?;
+    world.save(keys.clone())?;
     must_say(world.refusal(|_| (), &[]).await, Exit::Configuration, "the spend key in the key file is not the one");
     keys.ledger = user;
-    keys.save(&world.key_file(), true)?;
+    world.save(keys.clone())?;
 
     let ready = world.prepare(&[]).await.map_err(|(_, message)| anyhow::anyhow!(message))?;
     assert_eq!(ready.chains[&CHAIN].identity.contract, world.contract);
