@@ -5,7 +5,10 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const contracts = ["Group", "Vault", "Reverter", "Recorder", "MockProcess"];
+const contracts = [
+  ...["Group", "Vault", "Reverter", "Recorder", "MockProcess"],
+  ...["Storage", "Accounts", "Account", "Asset", "WrappedCoin", "Bridge"],
+];
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const folder = join(root, "abi");
 const check = process.argv.includes("--check");

@@ -34,8 +34,13 @@ interface Vm {
     function deal(address account, uint256 balance) external;
     function fee(uint256 baseFee) external;
     function txGasPrice(uint256 price) external;
+    function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address made);
     function load(address target, bytes32 slot) external view returns (bytes32 value);
     function snapshotGasLastCall(string calldata name) external returns (uint256 gas);
+
+    /* Wallets */
+    function addr(uint256 key) external pure returns (address wallet);
+    function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
 
     /* Input */
     function assume(bool condition) external pure;
