@@ -15,6 +15,7 @@ use blst::min_sig as blst_keys;
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
+pub mod commitment;
 mod dealer;
 pub mod inspect;
 mod point;

@@ -257,6 +257,9 @@ pub enum FaultKind {
         /// How many.
         count: usize,
     },
+    /// A member that acknowledged a share and no longer has it: a database from before.
+    #[error("has lost a share that it had acknowledged")]
+    Lost,
     /// Another outcome from the same logs.
     #[error("is ready with another outcome than the logs give")]
     OtherOutcome,

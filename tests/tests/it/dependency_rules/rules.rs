@@ -36,6 +36,10 @@ const IMPURE_STD: [&str; 8] = [
     "std::thread",
     "std::os",
 ];
+/// The one module that knows commonware's crates.
+const COMMONWARE_ADAPTER: &str = "relayer/core/src/dkg/adapter.rs";
+/// Packages that may depend on aws-lc. It comes with commonware's crate on every common machine, and is not our TLS.
+const AWS_LC_USERS: [&str; 2] = ["aws-lc-rs", "commonware-cryptography"];
 /// It looks for certificate files and holds no OpenSSL.
 const PROBE: &str = "openssl-probe";
 /// The only registry.
@@ -137,16 +141,36 @@ pub(super) const RULES: &[Rule] = &[
         )],
     },
     Rule {
+        name: "commonware-in-its-adapter",
+        says: "only dkg/adapter knows the crate of the key ceremony's polynomials",
+        find: |file| {
+            let concerns = file.is_core() && file.path != COMMONWARE_ADAPTER || file.is_shell();
+            named(file, concerns, |path| path.parts.first().is_some_and(|part| part.starts_with("commonware")))
+        },
+        breaks: &[
+            ("relayer/core/src/dkg/ceremony.rs", "use commonware_cryptography::bls12381::dkg;"),
+            ("relayer/src/keys.rs", "fn f() { commonware_math::poly::Poly::commit(x) }"),
+        ],
+        keeps: &[("relayer/core/src/dkg/adapter.rs", "use commonware_math::poly::Poly;")],
+    },
+    Rule {
         name: "ring-only",
-        says: "TLS is rustls with ring: no aws-lc, no OpenSSL",
+        says: "TLS is rustls with ring: nothing but commonware's own hashing uses aws-lc, nothing OpenSSL",
         find: foreign_tls,
         breaks: &[
             ("Cargo.toml", "rustls = { version = \"0.23\", features = [\"aws-lc-rs\"] }"),
-            ("Cargo.lock", "[[package]]\nname = \"aws-lc-sys\""),
+            ("Cargo.lock", "[[package]]\nname = \"rustls\"\ndependencies = [\n \"aws-lc-rs\",\n]"),
             ("Cargo.lock", "[[package]]\nname = \"openssl-sys\""),
             ("Cargo.lock", "[[package]]\nname = \"native-tls\""),
         ],
-        keeps: &[("Cargo.lock", "name = \"openssl-probe\"\nname = \"ring\""), ("Cargo.toml", "# no aws-lc here")],
+        keeps: &[
+            ("Cargo.lock", "name = \"openssl-probe\"\nname = \"ring\""),
+            (
+                "Cargo.lock",
+                "name = \"aws-lc-rs\"\n \"aws-lc-sys\",\nname = \"commonware-cryptography\"\n \"aws-lc-rs\",",
+            ),
+            ("Cargo.toml", "# no aws-lc here"),
+        ],
     },
     Rule {
         name: "no-git-dependencies",
@@ -307,16 +331,22 @@ fn is_manifest(file: &SourceFile) -> bool {
 }
 
 fn foreign_tls(file: &SourceFile) -> Vec<Finding> {
-    let of_lock = |line: &str| {
-        let name = line.strip_prefix("name = ").map(|name| name.trim_matches('"'));
-        name.is_some_and(|name| {
-            ["aws-lc", "openssl", "native-tls"].iter().any(|bad| name.starts_with(bad)) && name != PROBE
-        })
-    };
     let of_manifest = |line: &str| ["aws-lc", "aws_lc", "native-tls", "openssl"].iter().any(|bad| line.contains(bad));
-    let lines = toml_lines(file).into_iter();
-    let bad = |line: &str| (file.path == "Cargo.lock" && of_lock(line)) || (is_manifest(file) && of_manifest(line));
-    lines.filter(|(_, _, line)| bad(line)).map(|(number, _, line)| (number, line.to_owned())).collect()
+    let mut package = "";
+    let mut found = Vec::new();
+    for (number, _, line) in toml_lines(file) {
+        if let Some(name) = line.strip_prefix("name = ") {
+            package = name.trim_matches('"');
+        }
+        let bad = ["openssl", "native-tls"].iter().any(|bad| package.starts_with(bad)) && package != PROBE;
+        let user = line.starts_with("\"aws-lc-") && !AWS_LC_USERS.contains(&package);
+        if (file.path == "Cargo.lock" && (user || (bad && line.starts_with("name = "))))
+            || (is_manifest(file) && of_manifest(line))
+        {
+            found.push((number, line.to_owned()));
+        }
+    }
+    found
 }
 
 fn git_dependencies(file: &SourceFile) -> Vec<Finding> {
