@@ -65,6 +65,7 @@ interface Vm {
     function envString(string calldata name) external view returns (string memory value);
     function envBytes32(string calldata name) external view returns (bytes32 value);
     function envAddress(string calldata name) external view returns (address value);
+    function envOr(string calldata name, address fallback_) external view returns (address value);
     function keyExistsToml(string calldata text, string calldata key) external view returns (bool exists);
     function parseTomlUint(string calldata text, string calldata key) external pure returns (uint256 value);
     function parseTomlBytes32(string calldata text, string calldata key) external pure returns (bytes32 value);
@@ -75,6 +76,7 @@ interface Vm {
     function parseJsonBytes32(string calldata text, string calldata key) external pure returns (bytes32 value);
     function parseJsonBytes32Array(string calldata text, string calldata key) external pure returns (bytes32[] memory);
     function parseJsonBytes(string calldata text, string calldata key) external pure returns (bytes memory value);
+    function parseJsonBool(string calldata text, string calldata key) external pure returns (bool value);
     function parseJsonString(string calldata text, string calldata key) external pure returns (string memory value);
     function parseJsonAddress(string calldata text, string calldata key) external pure returns (address value);
     function serializeUint(string calldata object, string calldata key, uint256 value)

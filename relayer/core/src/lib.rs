@@ -27,6 +27,7 @@ pub mod operation;
 pub mod output;
 pub mod payout;
 mod reader;
+pub mod smart_account;
 pub mod trace;
 
 pub use account::{Account, Mix, MixMember};
