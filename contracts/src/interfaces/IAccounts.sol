@@ -25,7 +25,10 @@ import {IAssets} from "./IAssets.sol";
 /// payment.
 ///
 /// WHO MAY HURT WHOM. Users hurt themselves only. A deliverer chooses the block in which an order runs, and what runs around
-/// it: orders that trade need limits of their own. If the process is registered as private, a user's account follows his mask.
+/// it: orders that trade need limits of their own. The members order accounts about if a threshold of them wants to, and if
+/// they close this process, or halt for ever, accounts get no more orders: then only what was approved to others, such as
+/// confirmed wallets (`IBridge`), leaves them. If the process is registered as private, accounts belong to masks of users, and
+/// nobody can assign.
 interface IAccounts is IAssets {
     /* EVENTS */
 
