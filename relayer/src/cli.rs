@@ -5,6 +5,7 @@ mod devnet;
 mod group;
 mod inspect;
 mod keygen;
+mod memo;
 mod pay;
 mod service;
 
@@ -19,6 +20,7 @@ pub use devnet::{DemoArgs, DevnetArgs};
 pub use group::GroupCommand;
 pub use inspect::{InspectCommand, VerifySignatureArgs};
 pub use keygen::{KeygenCommand, KeygenGroupArgs, KeygenMemberArgs};
+pub use memo::{MemoCommand, PolicyArg, RegistrationArgs};
 pub use pay::{BalanceArgs, OnceArgs, PayArgs, RegisterArgs, UserArgs};
 pub use service::MemberArgs;
 
@@ -51,6 +53,9 @@ pub enum Command {
     Pay(PayArgs),
     /// Register a contract as this ledger user's process, by a payment of the fee
     Register(RegisterArgs),
+    /// Print the memo of a payment, for any wallet of the ledger to carry
+    #[command(subcommand)]
+    Memo(MemoCommand),
     /// Show what a ledger user holds of an asset
     Balance(BalanceArgs),
     /// Run the whole loop on this machine and check every balance: a chain, a ledger, four members, payments both ways
@@ -101,6 +106,7 @@ pub async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Devnet(args) => devnet::devnet(&args).await,
         Command::Pay(args) => pay::pay(&args).await,
         Command::Register(args) => pay::register(&args).await,
+        Command::Memo(command) => memo::run(&command),
         Command::Balance(args) => pay::balance(&args).await,
         Command::Demo(args) => devnet::demo(&args).await,
         Command::Check(args) => service::check(&args).await,

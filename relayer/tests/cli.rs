@@ -85,6 +85,26 @@ fn inspected_things_should_be_shown_as_json() {
 }
 
 #[test]
+fn memos_for_wallets_should_say_what_they_are_made_of() {
+    let (process, address) = ("405e0689-33ca-574b-9b98-86f6a64fda80", "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+    must_refuse(&["memo", "call", "--process", process, "--payload", "0xzz"], 1);
+    must_refuse(&["memo", "register", "--chain", "31337", "--address", address, "--gas", "1"], 1);
+
+    let meaning = |arguments: &[&str]| {
+        let memo = json(arguments);
+        let text = memo["memo"].as_str().expect("text").to_owned();
+        assert_eq!(memo["bytes"], text.len());
+        json(&["inspect", "memo", &text])["meaning"].clone()
+    };
+    let call = meaning(&["memo", "call", "--process", process, "--payload", "0xcafe"]);
+    assert_eq!((&call["kind"], &call["process"], &call["payload"]), (&"call".into(), &process.into(), &"cafe".into()));
+    let register =
+        meaning(&["memo", "register", "--chain", "31337", "--address", address, "--gas", "70000", "--policy", "park"]);
+    assert_eq!((&register["kind"], &register["gas"]), (&"register".into(), &70_000.into()), "{register}");
+    assert_eq!(register["policy"], "park", "{register}");
+}
+
+#[test]
 fn signatures_should_be_valid_invalid_or_malformed() {
     let key = SecretKey::derive(&[1; 32], b"cli").expect("a key");
     let public = hex::encode(key.public_key().compress());

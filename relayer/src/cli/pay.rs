@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use lockstep_core::group::Group;
-use lockstep_core::operation::{GAS_DEFAULT, Operation, Policy, Registration};
-use lockstep_core::{Address, Amount, AssetId, Uuid};
+use lockstep_core::operation::Operation;
+use lockstep_core::{Amount, AssetId, Uuid};
 use serde_json::json;
 
+use super::memo::RegistrationArgs;
 use super::{Exit, Failure, print_json};
 use crate::config::read_group;
 use crate::devnet::users;
@@ -62,15 +63,9 @@ pub struct RegisterArgs {
     /// Who owns the process, and of which group.
     #[command(flatten)]
     pub user: UserArgs,
-    /// The chain of the contract
-    #[arg(long, value_name = "EIP-155 ID")]
-    pub chain: u64,
-    /// The contract, which must have called `bind` for this user's process
-    #[arg(long, value_name = "0xADDRESS")]
-    pub address: Address,
-    /// Gas limit of one call
-    #[arg(long, value_name = "GAS", default_value_t = GAS_DEFAULT)]
-    pub gas: u32,
+    /// Where it is, and how it wants to be called.
+    #[command(flatten)]
+    pub registration: RegistrationArgs,
     /// How long it may take, and how to go on.
     #[command(flatten)]
     pub once: OnceArgs,
@@ -114,16 +109,8 @@ pub(super) async fn pay(args: &PayArgs) -> Result<Exit, Failure> {
 
 pub(super) async fn register(args: &RegisterArgs) -> Result<Exit, Failure> {
     let (group, api) = args.user.open().map_err(Failure::bad_input)?;
-    let registration = Registration {
-        chain: args.chain,
-        address: args.address,
-        private: false,
-        policy: Policy::Refund,
-        gas: args.gas,
-        assets: None,
-    };
     let process = api.user();
-    let extra = Operation::register(process, &registration).map_err(Failure::bad_input)?;
+    let extra = Operation::register(process, &args.registration.registration()).map_err(Failure::bad_input)?;
     let extra = extra.encode().map_err(Failure::bad_input)?;
     let fee = group.fee();
     send(&group, &api, &args.once, (AssetId::from_uuid(fee.asset), fee.amount, extra, process)).await
@@ -174,10 +161,14 @@ fn asset(group: &Group, text: &str) -> Result<AssetId> {
     Ok(AssetId::from_uuid(uuid))
 }
 
-fn memo(process: Uuid, payload: &str) -> Result<Vec<u8>> {
+pub(super) fn call_operation(process: Uuid, payload: &str) -> Result<Operation> {
     let digits = payload.strip_prefix("0x").context("--payload is hex and begins with 0x")?;
     let payload = hex::decode(digits).with_context(|| format!("--payload `0x{digits}` is no hex"))?;
-    let extra = Operation::call(process, payload).encode()?;
+    Ok(Operation::call(process, payload))
+}
+
+fn memo(process: Uuid, payload: &str) -> Result<Vec<u8>> {
+    let extra = call_operation(process, payload)?.encode()?;
     ensure!(extra.len() <= EXTRA_MAX, "the memo has {} bytes; a ledger transaction carries {EXTRA_MAX}", extra.len());
     Ok(extra)
 }
