@@ -50,7 +50,7 @@ abi: $(TOOLS) ## export ABI and bytecode to contracts/abi
 
 .PHONY: abi-check
 abi-check: $(TOOLS)
-	$(FORGE) build && node bin/export-abi.mjs --check
+	$(FORGE) build && node bin/export-abi.mjs --check && node bin/check-code.mjs
 
 .PHONY: test-scenarios
 test-scenarios: ## DIR=folder: the derivation core against a folder of scenario files

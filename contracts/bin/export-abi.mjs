@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Writes contracts/abi/<Name>.json, ABI and bytecode, from what `forge build` left in out/. The Rust crates read these
-// files, so building them needs neither Node nor forge. With --check nothing is written: a difference is an error.
+// files, so building them needs neither Node nor forge. The group contract also with the code that it has when it is
+// deployed, and where in that its immutables are, for `lockstep group code`. With --check nothing is written: a difference is an error.
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +10,7 @@ const contracts = [
   ...["Group", "Vault", "Reverter", "Recorder", "MockProcess"],
   ...["Storage", "Accounts", "Account", "Asset", "WrappedCoin", "Bridge"],
 ];
+const deployed = ["Group"];
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const folder = join(root, "abi");
 const check = process.argv.includes("--check");
@@ -16,9 +18,15 @@ const check = process.argv.includes("--check");
 function slim(name) {
   const artifact = join(root, "out", `${name}.sol`, `${name}.json`);
   if (!existsSync(artifact)) throw new Error(`out/${name}.sol/${name}.json is missing: run \`forge build\` in contracts/ first`);
-  const { abi, bytecode } = JSON.parse(readFileSync(artifact, "utf8"));
+  const { abi, bytecode, deployedBytecode } = JSON.parse(readFileSync(artifact, "utf8"));
   if (!bytecode?.object) throw new Error(`out/${name}.sol/${name}.json has no bytecode: run \`forge build --force\` in contracts/`);
-  return `${JSON.stringify({ abi, bytecode: { object: bytecode.object } }, null, 2)}\n`;
+  const slimmed = { abi, bytecode: { object: bytecode.object } };
+  if (deployed.includes(name)) {
+    const places = Object.values(deployedBytecode.immutableReferences ?? {}).flat();
+    const immutables = places.map(({ start, length }) => `${start}+${length}`).sort((a, b) => parseInt(a) - parseInt(b));
+    slimmed.deployedBytecode = { object: deployedBytecode.object, immutables: immutables.join(" ") };
+  }
+  return `${JSON.stringify(slimmed, null, 2)}\n`;
 }
 
 function compare(name, text) {

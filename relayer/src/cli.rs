@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 pub use devnet::{DemoArgs, DevnetArgs};
-pub use group::GroupCommand;
+pub use group::{CodeArgs, GroupCommand};
 pub use inspect::{InspectCommand, VerifySignatureArgs};
 pub use keygen::{KeygenCommand, KeygenGroupArgs, KeygenMemberArgs};
 pub use memo::{MemoCommand, PolicyArg, RegistrationArgs};
@@ -110,7 +110,7 @@ pub async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Balance(args) => pay::balance(&args).await,
         Command::Demo(args) => devnet::demo(&args).await,
         Command::Check(args) => service::check(&args).await,
-        Command::Group(command) => group::run(command),
+        Command::Group(command) => group::run(command).await,
         Command::Inspect(command) => inspect::run(command),
         Command::VerifySignature(args) => inspect::verify_signature(&args),
     }

@@ -6,6 +6,7 @@ pub mod abi;
 pub mod account;
 pub mod calldata;
 pub mod check;
+pub mod code;
 pub mod fees;
 pub mod heads;
 pub mod plan;

@@ -129,13 +129,7 @@ async fn ready_kernel(config: &MemberConfig) -> Result<KernelNodes, StartError> 
 }
 
 async fn ready_chain(group: &Group, chain: &Chain, endpoints: &ChainConfig) -> Result<ReadyChain, StartError> {
-    let expected = ExpectedChain {
-        chain_id: chain.id,
-        contract: chain.contract.ok_or(StartError::NotDeployed { chain: chain.id })?,
-        group_id: group.id(),
-        instance: chain.instance,
-        group_key: group.key().key().to_eip2537(),
-    };
+    let expected = ExpectedChain::of(group, chain).ok_or(StartError::NotDeployed { chain: chain.id })?;
     let (mut providers, mut first) = (Vec::new(), None);
     for url in &endpoints.rpc {
         let provider = provider(url.expose().as_str()).map_err(StartError::Provider)?;
@@ -291,6 +285,7 @@ impl StartError {
                 | CheckError::NotOurs { .. }
                 | CheckError::Group { .. }
                 | CheckError::Instance { .. }
+                | CheckError::Recovery { .. }
                 | CheckError::Key { .. },
             )
             | Self::PortInUse { .. }

@@ -22,7 +22,7 @@ use crate::{Amount, AssetId, Mix, derive};
 
 pub use crate::bls::default_threshold;
 pub use addresses::{Addresses, Arrival};
-pub use file::{AssetFile, CapsFile, ChainFile, DelaysFile, FeeFile, Finality, GroupFile, MemberFile};
+pub use file::{AssetFile, CapsFile, ChainFile, DelaysFile, FeeFile, Finality, GroupFile, MemberFile, Recovery};
 
 /// Most members of a group: the ledger pays to at most 64.
 pub const MEMBERS_MAX: usize = crate::account::MEMBERS_MAX;
@@ -73,6 +73,8 @@ pub struct Chain {
     pub gas_max: u32,
     /// Other names for the chain in a memo, such as MVM's `quorum`.
     pub aliases: BTreeSet<String>,
+    /// Who may replace the key in the contract after a long silence.
+    pub recovery: Option<Recovery>,
 }
 
 /// What an asset must bring.

@@ -2,12 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
-use lockstep_core::group::Group;
+use alloy::providers::Provider;
+use anyhow::{Context as _, anyhow};
+use clap::{Args, Subcommand};
+use lockstep_core::group::{Chain, Group};
 use serde_json::{Value, json};
 
 use super::{Exit, Failure, print_json, print_line};
 use crate::config::read_group;
+use crate::evm::check::{ExpectedChain, check_chain};
+use crate::evm::code::{Comparison, LocalBuild};
+use crate::evm::provider::{EvmProvider, provider};
 
 /// What to do with a group file.
 #[derive(Debug, Subcommand)]
@@ -24,16 +29,87 @@ pub enum GroupCommand {
         #[arg(value_name = "FILE", default_value = "group.toml")]
         file: PathBuf,
     },
+    /// Compare the code of each chain's group contract with this build, and what it was deployed with with the file; exits
+    /// with 2 where they differ
+    Code(CodeArgs),
 }
 
-pub(super) fn run(command: GroupCommand) -> Result<Exit, Failure> {
+/// Which group, and where its chains are.
+#[derive(Debug, Args)]
+pub struct CodeArgs {
+    /// The group file
+    #[arg(value_name = "FILE", default_value = "group.toml")]
+    pub file: PathBuf,
+    /// An RPC endpoint of one of its chains; once for each of them
+    #[arg(long, value_name = "URL", required = true)]
+    pub rpc: Vec<String>,
+}
+
+pub(super) async fn run(command: GroupCommand) -> Result<Exit, Failure> {
     match command {
+        GroupCommand::Code(args) => return code(&args).await,
         GroupCommand::Digest { file } => {
             print_line(&read_group(&file).map_err(Failure::configuration)?.digest().to_string())?;
         }
         GroupCommand::Check { file } => print_json(&summary(&read_group(&file).map_err(Failure::configuration)?))?,
     }
     Ok(Exit::Done)
+}
+
+async fn code(args: &CodeArgs) -> Result<Exit, Failure> {
+    let group = read_group(&args.file).map_err(Failure::configuration)?;
+    let local = LocalBuild::load().map_err(Failure::configuration)?;
+    let mut endpoints = Vec::new();
+    for url in &args.rpc {
+        let provider = provider(url).map_err(Failure::bad_input)?;
+        let id = provider.get_chain_id().await.with_context(|| "an --rpc endpoint does not name its chain");
+        endpoints.push((id.map_err(|error| Failure::new(Exit::TryAgain, error))?, provider, url));
+    }
+    let (mut answers, mut all) = (Vec::new(), true);
+    for chain in group.chains().values() {
+        let endpoint = endpoints.iter().find(|(id, ..)| *id == chain.id);
+        let (_, provider, url) =
+            endpoint.with_context(|| format!("no --rpc serves chain {}", chain.id)).map_err(Failure::bad_input)?;
+        let (same, answer) = code_on(provider, url, &group, chain, &local).await?;
+        all &= same;
+        answers.push(answer);
+    }
+    print_json(&json!({ "same": all, "chains": answers }))?;
+    Ok(if all { Exit::Done } else { Exit::Negative })
+}
+
+/// What one chain has, and whether that is what it should be.
+async fn code_on(
+    provider: &EvmProvider,
+    url: &str,
+    group: &Group,
+    chain: &Chain,
+    local: &LocalBuild,
+) -> Result<(bool, Value), Failure> {
+    let undeployed = || Failure::configuration(anyhow!("chain {} has no `contract` in the group file", chain.id));
+    let expected = ExpectedChain::of(group, chain).ok_or_else(undeployed)?;
+    let found = provider.get_code_at(expected.contract).await.map_err(|error| Failure::new(Exit::TryAgain, error))?;
+    let differs = match local.compare(&found) {
+        Comparison::None => Some(format!("there is no contract at {}", expected.contract)),
+        Comparison::Length { expected, found } => Some(format!("{found} bytes of code, {expected} in this build")),
+        Comparison::Differs { at } => Some(format!("the code differs from this build at byte {at}")),
+        // What the constructor wrote into the code is not compared there; the contract tells it.
+        Comparison::Same => match check_chain(provider, url, &expected).await {
+            Ok(_) => None,
+            Err(error) if error.is_negative() => Some(error.to_string()),
+            Err(error) => return Err(Failure::new(Exit::TryAgain, error)),
+        },
+    };
+    let answer = json!({
+        "id": chain.id,
+        "contract": expected.contract,
+        "same": differs.is_none(),
+        "differs": differs,
+        "code_hash": local.hash_of(&found),
+        "expected_code_hash": local.hash(),
+        "recovery": chain.recovery,
+    });
+    Ok((differs.is_none(), answer))
 }
 
 /// The group in short, for people to compare.

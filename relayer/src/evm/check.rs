@@ -3,6 +3,7 @@
 use alloy::primitives::{Address, B256, address, hex};
 use alloy::providers::Provider;
 use alloy::rpc::types::TransactionRequest;
+use lockstep_core::group::{self, Recovery};
 use thiserror::Error;
 
 use crate::evm::abi::Group;
@@ -58,6 +59,22 @@ pub struct ExpectedChain {
     pub instance: B256,
     /// The group key in G2, in the form of EIP-2537.
     pub group_key: [u8; 256],
+    /// Who may replace the key after a long silence.
+    pub recovery: Option<Recovery>,
+}
+
+impl ExpectedChain {
+    /// What the group file says of a chain; nothing before its contract is deployed.
+    pub fn of(group: &group::Group, chain: &group::Chain) -> Option<Self> {
+        Some(Self {
+            chain_id: chain.id,
+            contract: chain.contract?,
+            group_id: group.id(),
+            instance: chain.instance,
+            group_key: group.key().key().to_eip2537(),
+            recovery: chain.recovery,
+        })
+    }
 }
 
 /// A chain that passed all checks.
@@ -156,6 +173,21 @@ pub enum CheckError {
         /// By the contract.
         found: B256,
     },
+    /// Our deployment, but somebody may take the group over who was not agreed on.
+    #[error(
+        "chain {chain_id}: after a silence the contract at {contract} falls to {}, by the group file to {}",
+        shown_recovery(.found), shown_recovery(.expected)
+    )]
+    Recovery {
+        /// The chain.
+        chain_id: u64,
+        /// The address of the group file.
+        contract: Address,
+        /// By the group file.
+        expected: Option<Recovery>,
+        /// By the contract.
+        found: Option<Recovery>,
+    },
     /// Our deployment, another key: nothing the members sign would be accepted.
     #[error("chain {chain_id}: the contract at {contract} holds another group key than the group file")]
     Key {
@@ -164,6 +196,22 @@ pub enum CheckError {
         /// The address of the group file.
         contract: Address,
     },
+}
+
+impl CheckError {
+    /// Whether the chain answered, and what it has there is wrong.
+    pub const fn is_negative(&self) -> bool {
+        match self {
+            Self::NoBls { .. }
+            | Self::NoCode { .. }
+            | Self::NotOurs { .. }
+            | Self::Group { .. }
+            | Self::Instance { .. }
+            | Self::Recovery { .. }
+            | Self::Key { .. } => true,
+            Self::Unreachable { .. } | Self::Refused { .. } | Self::ChainId { .. } => false,
+        }
+    }
 }
 
 /// Checks everything that can be wrong with a chain before work starts on it.
@@ -209,6 +257,12 @@ async fn check_contract(provider: &EvmProvider, expected: &ExpectedChain) -> Res
     if found != expected.instance {
         return Err(CheckError::Instance { chain_id, contract, expected: expected.instance, found });
     }
+    let address = group.recovery().call().await.map_err(view("recovery()"))?;
+    let silence_days = group.silenceDays().call().await.map_err(view("silenceDays()"))?;
+    let found = (!address.is_zero()).then_some(Recovery { address, silence_days });
+    if found != expected.recovery {
+        return Err(CheckError::Recovery { chain_id, contract, expected: expected.recovery, found });
+    }
     let found = group.key().call().await.map_err(view("key()"))?;
     if found.as_ref() != expected.group_key {
         return Err(CheckError::Key { chain_id, contract });
@@ -249,6 +303,13 @@ async fn check_precompiles(provider: &EvmProvider, chain_id: u64) -> Result<(), 
         }
     }
     Ok(())
+}
+
+fn shown_recovery(recovery: &Option<Recovery>) -> String {
+    match recovery {
+        None => "nobody".to_owned(),
+        Some(Recovery { address, silence_days }) => format!("{address} ({silence_days} days)"),
+    }
 }
 
 /// Scheme, host and port: paths and user names of RPC endpoints often are keys.

@@ -101,6 +101,7 @@ fn chain(id: ChainId, instance: [u8; 32]) -> ChainFile {
         payload_max: PAYLOAD_MAX,
         gas_max: GAS_BOUNDS.1,
         aliases: Vec::new(),
+        recovery: None,
     }
 }
 

@@ -27,6 +27,8 @@ mod simulation;
 #[cfg(test)]
 mod startup;
 #[cfg(test)]
+mod two_chains;
+#[cfg(test)]
 mod vectors_bls;
 #[cfg(test)]
 mod vectors_contracts;

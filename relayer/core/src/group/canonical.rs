@@ -4,7 +4,8 @@
 //! keccak("lockstep/v1/group") ‖ group_id 32 ‖ generation u32 ‖ threshold u8 ‖ dealer u8 ‖ key 256
 //! ‖ members by index:       index u8 ‖ name ‖ user 16 ‖ identity 32 ‖ peer ‖ public share 256
 //! ‖ chains by id:           id u64 ‖ contract: 0, or 1 ‖ 20 ‖ instance 32 ‖ start block u64
-//!                           ‖ finality: 0 for finalized, or 1 ‖ depth u64 ‖ payload u32 ‖ gas u32 ‖ aliases, sorted
+//!                           ‖ finality: 0 for finalized, or 1 ‖ depth u64; plus 2 with recovery ‖ payload u32 ‖ gas u32
+//!                           ‖ aliases, sorted ‖ with recovery: address 20 ‖ silence days u16
 //! ‖ assets by kernel id:    uuid 16 ‖ symbol ‖ minimum u128 ‖ floor u128
 //! ‖ fee:                    asset uuid 16 ‖ amount u128
 //! ‖ caps by chain, asset:   chain u64 ‖ kernel asset id 32 ‖ payout u128 ‖ hour u128 ‖ day u128
@@ -90,16 +91,22 @@ impl Encoder {
         }
         self.raw(chain.instance.as_slice());
         self.raw(&chain.start_block.to_be_bytes());
+        // A flag in a byte that was there before: without recovery the digest is what it has always been.
+        let recovers = if chain.recovery.is_some() { 2 } else { 0 };
         match chain.finality {
-            Finality::Finalized => self.raw(&[0]),
+            Finality::Finalized => self.raw(&[recovers]),
             Finality::Depth(blocks) => {
-                self.raw(&[1]);
+                self.raw(&[recovers | 1]);
                 self.raw(&blocks.to_be_bytes());
             }
         }
         self.raw(&chain.payload_max.to_be_bytes());
         self.raw(&chain.gas_max.to_be_bytes());
         self.list(chain.aliases.iter(), |bytes, alias| bytes.text(alias));
+        if let Some(recovery) = chain.recovery {
+            self.raw(recovery.address.as_slice());
+            self.raw(&recovery.silence_days.to_be_bytes());
+        }
     }
 
     fn asset(&mut self, asset: &Asset) {

@@ -99,6 +99,19 @@ pub struct ChainFile {
     /// Other names of the chain in a memo.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+    /// Who may replace the key in the contract after a long silence; nobody unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
+}
+
+/// Who may replace the group key in a chain's contract, and when: the contract's constructor fixes both for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// An account of that chain, not zero.
+    pub address: Address,
+    /// Days without an accepted checkpoint that must have passed, at least one.
+    pub silence_days: u16,
 }
 
 const fn payload_max() -> u32 {
@@ -280,6 +293,12 @@ pub(super) fn chains(files: &[ChainFile]) -> Result<BTreeMap<ChainId, Chain>, Gr
         if file.contract.is_some_and(|contract| contract.is_zero()) {
             return Err(GroupError::Zero { field: at("contract") });
         }
+        if let Some(Recovery { address, silence_days }) = file.recovery {
+            if address.is_zero() {
+                return Err(GroupError::Zero { field: at("recovery.address") });
+            }
+            bounds(at("recovery.silence_days"), silence_days.into(), 1, u16::MAX.into())?;
+        }
         let instance = hash(&at("instance"), &file.instance)?;
         seen.once("chains.id", file.id.to_string())?;
         seen.once("chains.instance", instance.to_string())?;
@@ -289,8 +308,9 @@ pub(super) fn chains(files: &[ChainFile]) -> Result<BTreeMap<ChainId, Chain>, Gr
             seen.once("chains.aliases", alias.clone())?;
             aliases.insert(name(at("aliases"), alias)?);
         }
-        let ChainFile { id, contract, start_block, finality, payload_max, gas_max, .. } = *file;
-        chains.insert(id, Chain { id, contract, instance, start_block, finality, payload_max, gas_max, aliases });
+        let ChainFile { id, contract, start_block, finality, payload_max, gas_max, recovery, .. } = *file;
+        let chain = Chain { id, contract, instance, start_block, finality, payload_max, gas_max, aliases, recovery };
+        chains.insert(id, chain);
     }
     Ok(chains)
 }

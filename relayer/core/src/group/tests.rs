@@ -21,6 +21,7 @@ fn file() -> GroupFile {
         payload_max: 65_536,
         gas_max: 5_000_000,
         aliases: vec![format!("chain-{byte}")],
+        recovery: None,
     };
     GroupFile {
         group_id: hex::encode([9; 32]),
@@ -123,6 +124,15 @@ fn chains_assets_and_caps_should_be_named_once() {
 }
 
 #[test]
+fn recovery_should_name_somebody_and_leave_time() {
+    let with = |address, silence_days| {
+        refusal(move |f: &mut GroupFile| f.chains[1].recovery = Some(Recovery { address, silence_days }))
+    };
+    assert!(with(Address::ZERO, 90).contains("chains[1].recovery.address"));
+    assert!(with(Address::repeat_byte(1), 0).contains("chains[1].recovery.silence_days"));
+}
+
+#[test]
 fn dealer_made_key_should_be_refused_on_a_real_chain() {
     for real in [1, 31_336, 31_347] {
         let refusal = refusal(|f| {
@@ -172,6 +182,9 @@ fn digest_should_depend_on_every_value() {
         digest(|f| f.chains[0].payload_max = 1),
         digest(|f| f.chains[0].gas_max = 50_000),
         digest(|f| f.chains[0].aliases.clear()),
+        digest(|f| f.chains[0].recovery = Some(Recovery { address: Address::repeat_byte(1), silence_days: 1 })),
+        digest(|f| f.chains[0].recovery = Some(Recovery { address: Address::repeat_byte(2), silence_days: 1 })),
+        digest(|f| f.chains[0].recovery = Some(Recovery { address: Address::repeat_byte(1), silence_days: 2 })),
         digest(|f| f.assets[0].symbol = "X".into()),
         digest(|f| f.assets[0].minimum = Amount::from_units(6)),
         digest(|f| f.assets[0].floor = Amount::from_units(5)),
@@ -184,7 +197,7 @@ fn digest_should_depend_on_every_value() {
         digest(|f| f.delays.unknown = 1),
         digest(|f| f.delays.over = 1),
     ]);
-    assert_eq!(digests.len(), 26);
+    assert_eq!(digests.len(), 29);
 }
 
 #[test]

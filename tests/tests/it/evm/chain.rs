@@ -61,6 +61,7 @@ impl Chain {
             group_id: GROUP_ID,
             instance: INSTANCE,
             group_key: self.group_key.public_key().to_eip2537(),
+            recovery: None,
         }
     }
 

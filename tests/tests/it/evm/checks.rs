@@ -10,6 +10,7 @@ use lockstep::evm::check::{CheckError, ExpectedChain, check_chain};
 use lockstep::evm::provider::provider;
 use lockstep_core::Uuid;
 use lockstep_core::bls::SecretKey;
+use lockstep_core::group::Recovery;
 
 use super::chain::{CHAIN_ID, Chain, GROUP_ID, INSTANCE};
 
@@ -39,6 +40,10 @@ async fn each_wrong_chain_should_be_refused_in_its_own_words() -> Result<()> {
     let found = check(ExpectedChain { instance: B256::ZERO, ..good.clone() }).await;
     assert!(matches!(found, Err(CheckError::Instance { .. })), "{found:?}");
 
+    let recovery = Some(Recovery { address: Address::repeat_byte(9), silence_days: 90 });
+    let found = check(ExpectedChain { recovery, ..good.clone() }).await;
+    assert!(matches!(found, Err(CheckError::Recovery { found: None, .. })), "{found:?}");
+
     let group_key = SecretKey::derive(&[8; 32], b"other")?.public_key().to_eip2537();
     let found = check(ExpectedChain { group_key, ..good.clone() }).await;
     assert!(matches!(found, Err(CheckError::Key { .. })), "{found:?}");
@@ -58,6 +63,7 @@ async fn a_chain_without_bls_should_be_refused() -> Result<()> {
         group_id: B256::ZERO,
         instance: B256::ZERO,
         group_key: [0; 256],
+        recovery: None,
     };
     let found = check_chain(&provider(&anvil.url())?, &anvil.url(), &expected).await;
     assert!(matches!(found, Err(CheckError::NoBls { .. })), "{found:?}");
@@ -118,7 +124,8 @@ async fn the_deploy_script_should_put_the_group_of_the_file_on_the_chain() -> Re
     let folder = tempfile::tempdir()?;
     let key = SecretKey::derive(&[7; 32], b"test")?.public_key().to_eip2537();
     let file = format!(
-        "group_id = \"{GROUP_ID}\"\nkey = \"0x{}\"\n[[chains]]\nid = {CHAIN_ID}\ninstance = \"{INSTANCE}\"\n",
+        "group_id = \"{GROUP_ID}\"\nkey = \"0x{}\"\n[[chains]]\nid = {CHAIN_ID}\ninstance = \"{INSTANCE}\"\n\
+         recovery = {{ address = \"{DEVELOPER}\", silence_days = 90 }}\n",
         hex::encode(key)
     );
     let (group_file, out) = (folder.path().join("group.toml"), folder.path().join("deployed.json"));
@@ -137,8 +144,14 @@ async fn the_deploy_script_should_put_the_group_of_the_file_on_the_chain() -> Re
     run_forge_script(&script).await?;
     let deployed: serde_json::Value = serde_json::from_slice(&std::fs::read(&out)?)?;
     let contract = deployed["contract"].as_str().context("a contract")?.parse()?;
-    let expected =
-        ExpectedChain { chain_id: CHAIN_ID, contract, group_id: GROUP_ID, instance: INSTANCE, group_key: key };
+    let expected = ExpectedChain {
+        chain_id: CHAIN_ID,
+        contract,
+        group_id: GROUP_ID,
+        instance: INSTANCE,
+        group_key: key,
+        recovery: Some(Recovery { address: DEVELOPER, silence_days: 90 }),
+    };
     check_chain(&provider(&anvil.url())?, &anvil.url(), &expected).await?;
     Ok(())
 }
