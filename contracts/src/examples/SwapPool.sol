@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Process} from "../Process.sol";
-import {IGroup} from "../interfaces/IGroup.sol";
-import {Message} from "../types/Messages.sol";
+import {Process} from "lockstep-contracts/src/Process.sol";
+import {IGroup} from "lockstep-contracts/src/interfaces/IGroup.sol";
+import {Message} from "lockstep-contracts/src/types/Messages.sol";
 
 /// @title An example process: swaps two assets of the ledger at a constant product, for a fee of 0.3 %.
 /// @notice Commands are the payload of a payment in one of the two assets. Amounts have 16 bytes and 10^-8 units:

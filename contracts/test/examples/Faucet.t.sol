@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {LockstepTest, Test} from "../../kit/LockstepTest.sol";
-import {IGroup} from "../../src/interfaces/IGroup.sol";
-import {Faucet} from "../../src/examples/Faucet.sol";
+import {LockstepTest, Test} from "lockstep-contracts/kit/LockstepTest.sol";
+import {IGroup} from "lockstep-contracts/src/interfaces/IGroup.sol";
+import {Faucet} from "lockstep-contracts/src/examples/Faucet.sol";
 
 contract FaucetTest is LockstepTest, Test {
     uint256 private constant GIFT = 10;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {LockstepTest, Test} from "../../kit/LockstepTest.sol";
-import {Refund} from "../../src/examples/Refund.sol";
+import {LockstepTest, Test} from "lockstep-contracts/kit/LockstepTest.sol";
+import {Refund} from "lockstep-contracts/src/examples/Refund.sol";
 
 contract RefundTest is LockstepTest, Test {
     bytes32 private immutable KEEPER = account("keeper");

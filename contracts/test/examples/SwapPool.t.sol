@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {LockstepTest, Test} from "../../kit/LockstepTest.sol";
-import {SwapPool} from "../../src/examples/SwapPool.sol";
+import {LockstepTest, Test} from "lockstep-contracts/kit/LockstepTest.sol";
+import {SwapPool} from "lockstep-contracts/src/examples/SwapPool.sol";
 
 contract SwapPoolTest is LockstepTest, Test {
     bytes32 private immutable ALICE = account("alice");

@@ -40,3 +40,5 @@ mod vectors_lockstep;
 mod vectors_mixin;
 #[cfg(test)]
 mod vectors_mvm;
+#[cfg(test)]
+mod walkthrough;
