@@ -29,6 +29,9 @@ import {IAssets} from "./IAssets.sol";
 /// they close this process, or halt for ever, accounts get no more orders: then only what was approved to others, such as
 /// confirmed wallets (`IBridge`), leaves them. If the process is registered as private, accounts belong to masks of users, and
 /// nobody can assign.
+///
+/// WHO PAYS. An order may take all the gas that the process is registered with, and its amount goes back all the same. Whoever
+/// repays deliverers for this process pays that too, so it should take known assets only, from a minimum on that makes it dear.
 interface IAccounts is IAssets {
     /* EVENTS */
 
