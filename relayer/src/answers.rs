@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::api;
 use crate::checkpoints::Checkpoints;
 use crate::peer::{AnswerError, AnswerPeers, ChainStatus, InputSignature, Partial, Status};
+use crate::rosters::Rosters;
 use crate::store::{Store, StoreError};
 
 /// Answers from the store.
@@ -76,13 +77,14 @@ impl AnswerPeers for Answers {
 #[derive(Clone, Debug)]
 pub struct OwnStatus {
     member: u32,
+    rosters: Rosters,
     store: Store,
 }
 
 impl OwnStatus {
     /// The status of the member with this index, 1..=n.
-    pub const fn new(member: u32, store: Store) -> Self {
-        Self { member, store }
+    pub const fn new(member: u32, rosters: Rosters, store: Store) -> Self {
+        Self { member, rosters, store }
     }
 }
 
@@ -91,8 +93,13 @@ impl api::ReadStatus for OwnStatus {
 
     async fn status(&self) -> Result<api::Status, StoreError> {
         let step = self.store.last_step().await?;
+        let turnover = self.rosters.turnover();
         Ok(api::Status {
             member: self.member,
+            generation: self.rosters.active().generation(),
+            role: self.rosters.role().name().to_owned(),
+            turnover: turnover.left,
+            turnover_max: turnover.most,
             sequence: step.map_or(0, |step| step.checkpoint.sequence),
             history: step.map_or(B256::ZERO, |step| step.checkpoint.history),
             open_payouts: self.store.open_payout_count().await?,

@@ -18,6 +18,14 @@ use tracing::error;
 pub struct Status {
     /// Its index, 1..=n.
     pub member: u32,
+    /// The sharing of the group's key that signs now.
+    pub generation: u32,
+    /// What this member is to it: `active`, `joining` or `leaving`.
+    pub role: String,
+    /// Members that left since the group's key was made.
+    pub turnover: usize,
+    /// With so many the key should be made anew.
+    pub turnover_max: usize,
     /// The newest applied ledger sequence, 0 before the first.
     pub sequence: u64,
     /// The history there: equal at all members that have applied the same sequence.

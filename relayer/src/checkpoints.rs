@@ -1,71 +1,110 @@
 //! Signed checkpoints: this member's own partial, and the group's signature recovered from pulled ones.
+//!
+//! Who signs follows from the ledger ([`crate::rosters::Rosters::active`]). Parts of two generations never mix: each names the roster that it
+//! belongs to, and whoever recovers takes parts of its own active roster only. The guard stands per sequence, whichever
+//! generation signs: the digest does not change with the members.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockstep_core::B256;
-use lockstep_core::bls::{BlsError, PartialSignature, RecoverError, SecretShare, Signature};
+use lockstep_core::bls::{BlsError, PartialSignature, PublicKey, RecoverError, Signature};
 use lockstep_core::checkpoint::Checkpoint;
-use lockstep_core::group::Group;
+use lockstep_core::group::roster::Roster;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use crate::keys::KeyError;
 use crate::peer::{Partial, PeerClient};
+use crate::signer::Signer;
 use crate::store::{StepRow, Store, StoreError};
 
 /// Signs checkpoints for this member and recovers the group's signature. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
-    group: Arc<Group>,
-    share: Arc<SecretShare>,
+    group_id: B256,
+    signer: Signer,
     store: Store,
     peers: PeerClient,
-    /// Members that once gave a bad partial: theirs are used last and checked first.
-    suspects: Arc<Mutex<BTreeSet<u8>>>,
+    /// Members that once gave a bad partial, by roster: theirs are used last and checked first.
+    suspects: Arc<Mutex<BTreeSet<(B256, u8)>>>,
 }
 
 impl Checkpoints {
-    /// The checkpoints of `group` as the owner of `share` signs them.
-    pub fn new(group: Arc<Group>, share: Arc<SecretShare>, store: Store, peers: PeerClient) -> Self {
-        Self { group, share, store, peers, suspects: Arc::default() }
+    /// The checkpoints of the group as the owner of `signer` signs them.
+    pub fn new(group_id: B256, signer: Signer, store: Store, peers: PeerClient) -> Self {
+        Self { group_id, signer, store, peers, suspects: Arc::default() }
     }
 
-    /// This member's partial signature for the checkpoint at `sequence`; `None` while that is not applied here. The promise is
-    /// durable before the signature exists.
+    /// This member's partial signature for the checkpoint at `sequence`; `None` while that is not applied here, or where
+    /// this member may not sign. The promise is durable before the signature exists.
     ///
     /// # Errors
-    /// Another digest once signed for the same sequence is a contradiction.
+    /// Another digest once signed for the same sequence is a contradiction, and so is a history other than the one that the
+    /// group had signed when this generation was made.
     pub async fn own(&self, sequence: u64) -> Result<Option<Partial>, StoreError> {
         let Some(StepRow { checkpoint, .. }) = self.store.step(sequence).await? else { return Ok(None) };
-        let digest = checkpoint.digest(&self.group.id());
-        self.store.guard_checkpoint(sequence, digest).await?;
-        let PartialSignature { signature, .. } = self.share.sign_digest(&digest);
-        Ok(Some(Partial { sequence, history: checkpoint.history, root: checkpoint.root, signature }))
+        self.own_of(&self.signer.rosters().active(), &checkpoint).await
     }
 
-    /// The checkpoint at `sequence` with the group's signature; `None` while fewer than t members answer alike.
+    async fn own_of(&self, roster: &Roster, checkpoint: &Checkpoint) -> Result<Option<Partial>, StoreError> {
+        let Some(share) = self.signer.share_of(roster).await? else { return Ok(None) };
+        let digest = checkpoint.digest(&self.group_id);
+        self.store.guard_checkpoint(checkpoint.sequence, digest).await?;
+        let PartialSignature { signature, .. } = share.sign_digest(&digest);
+        let Checkpoint { sequence, history, root } = *checkpoint;
+        let (generation, roster) = (roster.generation(), roster.digest());
+        Ok(Some(Partial { sequence, generation, roster, history, root, signature }))
+    }
+
+    /// The checkpoint at `sequence` with the group's signature; `None` while it is not applied here or fewer than t members
+    /// answer alike. Also who is no member of the generation that signs can ask: what comes back is verified.
     ///
     /// # Errors
     /// A contradiction in this member's own promises, or t members that see another history than this one does.
     pub async fn signed(&self, sequence: u64) -> Result<Option<(Checkpoint, Signature)>, CheckpointError> {
-        let Some(own) = self.own(sequence).await? else { return Ok(None) };
-        let checkpoint = Checkpoint { sequence, history: own.history, root: own.root };
-        if let Some(bytes) = self.store.signature(sequence).await? {
-            return Ok(Some((checkpoint, Signature::from_bytes(&bytes)?)));
+        let Some(StepRow { checkpoint, .. }) = self.store.step(sequence).await? else { return Ok(None) };
+        let roster = self.signer.rosters().active();
+        let own = self.own_of(&roster, &checkpoint).await?;
+        let digest = checkpoint.digest(&self.group_id);
+        if let Some(signature) = self.kept(sequence, &digest, roster.key().key()).await? {
+            return Ok(Some((checkpoint, signature)));
         }
-        let partials = self.pull(&checkpoint, own).await?;
-        let suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let digest = checkpoint.digest(&self.group.id());
-        match self.group.key().recover_digest(&digest, &partials, &suspects) {
+        let signature = self.recover(&roster, &checkpoint, own).await?;
+        Ok(signature.map(|signature| (checkpoint, signature)))
+    }
+
+    /// Makes a signature of the newest checkpoint from parts of the generation that signs now, whatever is kept, so that the
+    /// shares of earlier ones can be forgotten. False while that does not succeed.
+    ///
+    /// # Errors
+    /// As [`Self::signed`].
+    pub async fn prove(&self) -> Result<bool, CheckpointError> {
+        let Some(StepRow { checkpoint, .. }) = self.store.last_step().await? else { return Ok(false) };
+        let roster = self.signer.rosters().active();
+        let own = self.own_of(&roster, &checkpoint).await?;
+        Ok(self.recover(&roster, &checkpoint, own).await?.is_some())
+    }
+
+    async fn recover(
+        &self,
+        roster: &Roster,
+        checkpoint: &Checkpoint,
+        own: Option<Partial>,
+    ) -> Result<Option<Signature>, CheckpointError> {
+        let (sequence, digest) = (checkpoint.sequence, checkpoint.digest(&self.group_id));
+        let partials = self.pull(roster, checkpoint, own).await?;
+        match roster.key().recover_digest(&digest, &partials, &self.suspects(roster)) {
             Ok(recovered) => {
-                self.suspect(recovered.culprits);
+                self.suspect(roster, recovered.culprits);
                 self.store.save_signature(sequence, &recovered.signature.compress()).await?;
-                info!(sequence, "checkpoint signed");
-                Ok(Some((checkpoint, recovered.signature)))
+                info!(sequence, generation = roster.generation(), "checkpoint signed");
+                self.signer.erase_before(roster)?;
+                Ok(Some(recovered.signature))
             }
             Err(RecoverError::TooFew { need, good, culprits }) => {
-                self.suspect(culprits);
+                self.suspect(roster, culprits);
                 debug!(sequence, good, need, "too few partial signatures yet");
                 Ok(None)
             }
@@ -73,25 +112,46 @@ impl Checkpoints {
         }
     }
 
-    /// Partials of all members that answer and see what this member sees; stops at t.
-    async fn pull(&self, checkpoint: &Checkpoint, own: Partial) -> Result<Vec<PartialSignature>, CheckpointError> {
-        let need = usize::from(self.group.threshold());
+    /// A signature that was recovered before. One by a key that is not the group's any more is none.
+    async fn kept(&self, sequence: u64, digest: &B256, key: &PublicKey) -> Result<Option<Signature>, CheckpointError> {
+        let Some(bytes) = self.store.signature(sequence).await? else { return Ok(None) };
+        let signature = Signature::from_bytes(&bytes)?;
+        let is_same_key = self.signer.rosters().genesis().key().key() == key;
+        Ok((is_same_key || key.verify_digest(digest, &signature)).then_some(signature))
+    }
+
+    /// Partials of all members of `roster` that answer and see what this member sees; stops at t.
+    async fn pull(
+        &self,
+        roster: &Roster,
+        checkpoint: &Checkpoint,
+        own: Option<Partial>,
+    ) -> Result<Vec<PartialSignature>, CheckpointError> {
+        let (need, digest) = (usize::from(roster.key().threshold()), roster.digest());
+        let (own_index, suspects) = (self.signer.rosters().index_in(roster), self.suspects(roster));
+        let seated = self.peers.of_generation(roster.generation());
         let mut asked = JoinSet::new();
-        for member in self.group.members().iter().map(|member| member.index) {
-            if member != self.share.index() {
-                let (peers, sequence) = (self.peers.clone(), checkpoint.sequence);
-                asked.spawn(async move { (member, peers.pull_partial(member, sequence).await) });
-            }
+        for member in roster.members().iter().map(|member| member.index).filter(|index| Some(*index) != own_index) {
+            let (peers, sequence) = (seated.clone(), checkpoint.sequence);
+            asked.spawn(async move { (member, peers.pull_partial(member, sequence).await) });
         }
-        let mut partials = vec![PartialSignature { index: self.share.index(), signature: own.signature }];
+        let own = own_index.zip(own).map(|(index, own)| PartialSignature { index, signature: own.signature });
+        let mut partials: Vec<_> = own.into_iter().collect();
         let mut others = BTreeMap::<(B256, B256), BTreeSet<u8>>::new();
         // Suspects do not count: what they say may be worthless again.
         while let Some(answer) = asked.join_next().await {
             let Ok((member, answer)) = answer else { continue };
             match answer {
+                Ok(Some(partial)) if partial.roster != digest => {
+                    debug!(
+                        member,
+                        theirs = partial.generation,
+                        ours = roster.generation(),
+                        "part of another generation"
+                    );
+                }
                 Ok(Some(partial)) if (partial.history, partial.root) == (checkpoint.history, checkpoint.root) => {
                     partials.push(PartialSignature { index: member, signature: partial.signature });
-                    let suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
                     if trusted(&partials, &suspects) >= need {
                         break;
                     }
@@ -113,11 +173,22 @@ impl Checkpoints {
         Ok(partials)
     }
 
-    fn suspect(&self, culprits: BTreeSet<u8>) {
-        for member in &culprits {
-            warn!(member, "member gave a bad partial signature");
+    fn suspects(&self, roster: &Roster) -> BTreeSet<u8> {
+        let digest = roster.digest();
+        let of_roster = |(roster, index): &(B256, u8)| (*roster == digest).then_some(*index);
+        self.held_suspects().iter().filter_map(of_roster).collect()
+    }
+
+    fn suspect(&self, roster: &Roster, culprits: BTreeSet<u8>) {
+        let digest = roster.digest();
+        for member in culprits {
+            warn!(member, generation = roster.generation(), "member gave a bad partial signature");
+            self.held_suspects().insert((digest, member));
         }
-        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).extend(culprits);
+    }
+
+    fn held_suspects(&self) -> MutexGuard<'_, BTreeSet<(B256, u8)>> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,6 +206,9 @@ pub enum CheckpointError {
     /// A stored signature is none.
     #[error("a stored group signature is not a point of the curve")]
     Signature(#[from] BlsError),
+    /// The key file.
+    #[error("the share of an earlier generation cannot be erased")]
+    Keys(#[from] KeyError),
     /// Good partials that do not make the group's signature: the group file is wrong.
     #[error("contradiction: {0}")]
     Recover(#[from] RecoverError),
@@ -153,7 +227,7 @@ impl CheckpointError {
     pub const fn is_contradiction(&self) -> bool {
         match self {
             Self::Store(error) => error.is_contradiction(),
-            Self::Signature(_) => false,
+            Self::Signature(_) | Self::Keys(_) => false,
             Self::Recover(_) | Self::Diverged { .. } => true,
         }
     }

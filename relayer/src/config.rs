@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_core::B256;
+use lockstep_core::group::roster::{Roster, RosterError, RosterFile};
 use lockstep_core::group::{DEVELOPMENT_CHAINS, Group, GroupError, GroupFile, MEMBERS_MAX};
 use lockstep_core::trace::ChainId;
 use serde::Deserialize;
@@ -26,6 +27,9 @@ pub use secret::SecretUrl;
 
 /// Largest configuration and group file: far above any real one, far below what would hurt.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// What a file with the roster of a generation is called, before and behind its number.
+const ROSTER_PREFIX: &str = "generation-";
+const ROSTER_SUFFIX: &str = ".toml";
 /// Bounds of every interval and time-out, in milliseconds: no busy loop, no wait that looks like a standstill.
 const INTERVAL_BOUNDS_MS: (u64, u64) = (10, 600_000);
 
@@ -133,6 +137,30 @@ impl MemberConfig {
         self.data.join("lockstep.db")
     }
 
+    /// The rosters of later generations: every `generation-<g>.toml` in the member's folder, oldest first. There are none
+    /// before a ceremony has ended.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no roster.
+    pub fn load_rosters(&self) -> Result<Vec<Roster>, ConfigError> {
+        let failed = |source| ConfigError::Read { path: self.data.clone(), source };
+        let entries = match std::fs::read_dir(&self.data) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut rosters = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            let name = name.to_string_lossy();
+            let number = name.strip_prefix(ROSTER_PREFIX).and_then(|rest| rest.strip_suffix(ROSTER_SUFFIX));
+            if let Some(generation) = number.and_then(|number| number.parse().ok()) {
+                rosters.push(read_roster(&roster_path(&self.data, generation))?);
+            }
+        }
+        rosters.sort_by_key(Roster::generation);
+        Ok(rosters)
+    }
+
     /// Reads the group file, and checks that it is the one that is meant and that this member and its chains are in it.
     ///
     /// # Errors
@@ -143,7 +171,9 @@ impl MemberConfig {
         if let Some(expected) = self.group_digest.filter(|expected| *expected != found) {
             return Err(ConfigError::OtherGroup { path: self.group.clone(), expected, found });
         }
-        if group.member(self.member).is_none() {
+        // Who came later has its seat in a roster of the member's folder.
+        let has_seat = |roster: &Roster| roster.member(self.member).is_some();
+        if group.member(self.member).is_none() && !self.load_rosters()?.iter().any(has_seat) {
             let members = group.members().len();
             return Err(ConfigError::NotAMember { member: self.member, members, path: self.group.clone() });
         }
@@ -164,6 +194,21 @@ impl MemberConfig {
 pub fn read_group(path: &Path) -> Result<Group, ConfigError> {
     let at = || path.to_path_buf();
     Group::parse(&read_group_file(path)?).map_err(|source| ConfigError::Group { path: at(), source })
+}
+
+/// Where the roster of a later generation is in a member's folder.
+pub fn roster_path(data: &Path, generation: u32) -> PathBuf {
+    data.join(format!("{ROSTER_PREFIX}{generation}{ROSTER_SUFFIX}"))
+}
+
+/// Reads and validates the file of a later generation.
+///
+/// # Errors
+/// When it cannot be read, is not the TOML of a roster, or breaks a rule.
+pub fn read_roster(path: &Path) -> Result<Roster, ConfigError> {
+    let text = read_text(path)?;
+    let file: RosterFile = toml::from_str(&text).map_err(|error| ConfigError::syntax(path, &text, &error))?;
+    Roster::parse(&file).map_err(|source| ConfigError::Roster { path: path.to_path_buf(), source: Box::new(source) })
 }
 
 /// Reads a group file without judging its values, for the tools that change it.
@@ -338,6 +383,15 @@ pub enum ConfigError {
         path: PathBuf,
         /// Its size.
         bytes: u64,
+    },
+    /// A roster that breaks a rule.
+    #[error("`{path}` is not a valid roster")]
+    Roster {
+        /// The file.
+        path: PathBuf,
+        /// Which.
+        #[source]
+        source: Box<RosterError>,
     },
     /// Not TOML, or not of the right shape.
     #[error("`{path}` cannot be understood at line {line}: {what}")]

@@ -14,12 +14,10 @@ mod secrets;
 mod share;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use alloy::signers::local::PrivateKeySigner;
 use ed25519_dalek::SigningKey;
-use lockstep_core::bls::SecretShare;
-use lockstep_core::group::Group;
+use lockstep_core::group::Generations;
 use lockstep_core::{Address, Uuid};
 use serde::{Deserialize, Serialize};
 
@@ -114,44 +112,51 @@ impl MemberKeys {
         Ok(true)
     }
 
-    /// What member `index` of `group` signs with, after checking that these are its secrets and that its share belongs to the
-    /// group's generation.
+    /// The secrets of the member with `index` in some generation, after checking that they are its own, and that each share
+    /// belongs to its generation.
+    ///
+    /// A share that is not there is refused only where the group has never handed its key on: a member that left has erased
+    /// its own, and one that missed a ceremony still signs for coins.
     ///
     /// # Errors
     /// What does not fit, each told apart.
-    pub fn member_of(&self, group: &Group, index: u8) -> Result<MemberSecrets, KeyError> {
+    pub fn member_of(&self, known: &Generations, index: u8) -> Result<MemberSecrets, KeyError> {
         let other = |what| KeyError::OtherMember { index, what };
-        let member = group.member(index).ok_or(other("index"))?;
-        if self.identity.verifying_key() != member.identity {
-            return Err(other("identity key"));
-        }
+        let mut seats = known.all().rev().filter_map(|roster| roster.member(index)).peekable();
+        seats.peek().ok_or(other("index"))?;
+        let identity = self.identity.verifying_key();
+        let member = seats.find(|member| member.identity == identity).ok_or(other("identity key"))?;
         if self.ledger.app_id != member.user {
             return Err(other("ledger user"));
         }
-        let any = self.shares.values().next().ok_or(KeyError::NoShare)?;
-        if any.group_id != group.id() {
-            return Err(KeyError::OtherGroup { expected: group.id(), found: any.group_id });
+        let group_id = known.genesis().group_id();
+        if let Some(share) = self.shares.values().find(|share| share.group_id != group_id) {
+            return Err(KeyError::OtherGroup { expected: group_id, found: share.group_id });
         }
-        let expected = group.generation();
-        let found = || KeyError::OtherGeneration { expected, found: self.shares.keys().copied().collect() };
-        let share = self.shares.get(&expected).ok_or_else(found)?;
-        if share.secret.index() != index {
-            return Err(other("index of the share"));
+        let expected = known.newest().generation();
+        if expected == 0 && self.shares.is_empty() {
+            return Err(KeyError::NoShare);
         }
-        let is_ours = group.key().share(index) == Some(&share.secret.public_key());
-        if !is_ours || share.group_key != *group.key().key() || share.threshold != group.threshold() {
-            return Err(KeyError::WrongShare { index });
+        if expected == 0 && !self.shares.contains_key(&0) {
+            return Err(KeyError::OtherGeneration { expected, found: self.shares.keys().copied().collect() });
         }
-        Ok(MemberSecrets {
-            identity: self.identity.clone(),
-            evm: self.evm.clone(),
-            ledger: self.ledger.clone(),
-            share: Arc::clone(&share.secret),
-        })
+        for (generation, share) in &self.shares {
+            let Some(roster) = known.all().find(|roster| roster.generation() == *generation) else { continue };
+            let seat = roster.member_by_identity(identity.as_bytes()).ok_or(KeyError::WrongShare { index })?;
+            if share.secret.index() != seat.index {
+                return Err(other("index of the share"));
+            }
+            let key = roster.key();
+            let is_ours = key.share(seat.index) == Some(&share.secret.public_key());
+            if !is_ours || share.group_key != *key.key() || share.threshold != key.threshold() {
+                return Err(KeyError::WrongShare { index });
+            }
+        }
+        Ok(MemberSecrets { identity: self.identity.clone(), evm: self.evm.clone(), ledger: self.ledger.clone() })
     }
 }
 
-/// The secrets of a member, proven to be those that the group file names.
+/// The secrets of a member, proven to be those that a roster of the group names. Its shares stay in the [`Keyring`].
 #[derive(Debug)]
 pub struct MemberSecrets {
     /// Signs what the member says to peers.
@@ -160,8 +165,6 @@ pub struct MemberSecrets {
     pub evm: PrivateKeySigner,
     /// Acts on the ledger.
     pub ledger: Keystore,
-    /// Signs the member's part.
-    pub share: Arc<SecretShare>,
 }
 
 /// What others may know of a member's keys.

@@ -21,14 +21,17 @@ use crate::checkpoints::{CheckpointError, Checkpoints};
 use crate::config::MemberConfig;
 use crate::driver::{Driver, DriverError, INPUTS_MAX, Input};
 use crate::evm::fees::FeePolicy;
-use crate::evm::submission::{Patience, Turns};
+use crate::evm::submission::Patience;
 use crate::evm::submitter::{Submitter, SubmitterConfig};
 use crate::evm::watcher::ChainReader;
 use crate::exit::Exit;
+use crate::generations::Follower;
 use crate::ledger::{KernelNodes, SafeApi, Watcher};
 use crate::offer::{OfferError, Offers};
 use crate::payouts::{Owner, PayoutError, Payouts};
 use crate::peer::{self, Directory, Local, PeerClient};
+use crate::rosters::Rosters;
+use crate::signer::Signer;
 use crate::startup::{Ready, ReadyChain};
 use crate::store::{Identity, Store, StoreError};
 use crate::supervisor::{DRAIN, Supervisor, SupervisorError, stop_signal};
@@ -94,22 +97,27 @@ struct Parts {
     after: u64,
     peers: PeerClient,
     local: Local,
+    rosters: Rosters,
+    signer: Signer,
     checkpoints: Checkpoints,
 }
 
 impl Parts {
     async fn new(ready: Ready) -> Result<Self, MemberError> {
-        let Ready { config, group, keys: _, secrets, ledger, kernel, chains, peer, api } = ready;
+        let Ready { config, group, keys, known, secrets, ledger, kernel, chains, peer, api } = ready;
         let identity = Identity { group_digest: group.digest().0, member: config.member.into() };
         let store = Store::open(&config.database(), identity).await?;
         let driver = Driver::restore(rules(&group)?, store.clone()).await?;
         let after = driver.progress().borrow().sequence;
         let seconds: peer::Clock = Arc::new(clock::unix_seconds);
-        let local = Local::new(Directory::of_group(&group), secrets.identity, seconds).map_err(MemberError::Peer)?;
+        let directory = Directory::of_group(&group);
+        let own = secrets.identity.verifying_key().to_bytes();
+        let rosters = Rosters::new(own, known, driver.addresses(), directory.clone());
+        let local = Local::new(directory, secrets.identity, seconds).map_err(MemberError::Peer)?;
         let peers = PeerClient::new(local.clone(), &config.peer).map_err(MemberError::PeerClient)?;
         let spend = PrivateKey::from_ed25519_seed(secrets.ledger.spend_private_key.expose());
-        let share = secrets.share;
-        let checkpoints = Checkpoints::new(Arc::clone(&group), share, store.clone(), peers.clone());
+        let signer = Signer::new(rosters.clone(), keys, store.clone());
+        let checkpoints = Checkpoints::new(group.id(), signer.clone(), store.clone(), peers.clone());
         let (ledger, kernel) = (Arc::new(ledger), Arc::new(kernel));
         let evm = secrets.evm;
         Ok(Self {
@@ -127,6 +135,8 @@ impl Parts {
             after,
             peers,
             local,
+            rosters,
+            signer,
             checkpoints,
         })
     }
@@ -141,7 +151,7 @@ impl Parts {
         let served = self.chains.keys().copied().collect();
         let answers = Arc::new(Answers::new(self.store.clone(), self.checkpoints.clone(), served, halt));
         tasks.spawn("peer.server", |stop| serve_peers(self.peer, peer::router(self.local, answers), stop));
-        let status = OwnStatus::new(self.config.member.into(), self.store.clone());
+        let status = OwnStatus::new(self.config.member.into(), self.rosters.clone(), self.store.clone());
         tasks.spawn("api.server", |stop| async move { Ok(api::serve(self.api, status, stop).await?) });
         tasks.spawn("halt", |stop| wait_for_contradiction(halted, stop));
         tasks.spawn("driver", |stop| async move { Ok(self.driver.run(from_watchers, stop).await?) });
@@ -154,7 +164,7 @@ impl Parts {
         });
         let owner = Owner {
             group: Arc::clone(&self.group),
-            member: self.config.member,
+            rosters: self.rosters.clone(),
             spend: self.spend,
             takeover: self.config.submit.takeover(),
         };
@@ -164,7 +174,7 @@ impl Parts {
 
         let ticker = Ticker {
             group: Arc::clone(&self.group),
-            member: self.config.member,
+            rosters: self.rosters.clone(),
             takeover: self.config.submit.takeover(),
             ledger: Arc::clone(&self.ledger),
         };
@@ -173,18 +183,16 @@ impl Parts {
             Ok(())
         });
 
+        let (follower, turns) = Follower::new(self.signer, self.checkpoints.clone(), self.config.submit.takeover_ms);
+        tasks.spawn("generations", |stop| async move { Ok(follower.run(stop).await?) });
+
         let offers = Offers::new(self.store.clone(), self.checkpoints);
         for (id, chain) in self.chains {
             let poll = self.config.chains.get(&id).map_or(Duration::from_secs(1), |chain| chain.poll());
-            let turns = Turns {
-                member: self.config.member.into(),
-                members: u16::try_from(self.group.members().len()).unwrap_or(u16::MAX),
-                step_ms: self.config.submit.takeover_ms,
-            };
             let Some(provider) = chain.providers.first().cloned() else { continue };
             let signer = self.evm.clone();
-            let submitter =
-                Submitter::new(provider, signer, self.store.clone(), offers.clone(), submitter_config(&chain, turns));
+            let (rows, config) = (self.store.clone(), submitter_config(&chain));
+            let submitter = Submitter::new(provider, signer, rows, offers.clone(), config, turns.clone());
             tasks.spawn(format!("evm.submitter.{id}"), move |stop| async move { Ok(submitter.run(stop, poll).await?) });
             let (to_driver, store) = (inputs.clone(), self.store.clone());
             tasks.spawn(format!("evm.watcher.{id}"), move |stop| async move {
@@ -195,12 +203,11 @@ impl Parts {
     }
 }
 
-fn submitter_config(chain: &ReadyChain, turns: Turns) -> SubmitterConfig {
+fn submitter_config(chain: &ReadyChain) -> SubmitterConfig {
     SubmitterConfig {
         chain_id: chain.identity.chain_id,
         contract: chain.identity.contract,
         finality: chain.finality,
-        turns,
         patience: PATIENCE,
         fees: FeePolicy::default(),
         weights: BTreeMap::new(),
@@ -255,9 +262,6 @@ pub enum MemberError {
     /// The group file.
     #[error("the group file cannot be served")]
     NotDeployed(#[from] NotDeployed),
-    /// Members that are no ledger users.
-    #[error("the group's members are no ledger users")]
-    Group,
     /// The identity key.
     #[error("the member cannot speak to its peers")]
     Peer(#[source] peer::NotAMember),
@@ -280,9 +284,7 @@ impl MemberError {
             cause = error.source();
         }
         match self {
-            Self::Store(StoreError::Identity { .. }) | Self::NotDeployed(_) | Self::Group | Self::Peer(_) => {
-                Exit::Configuration
-            }
+            Self::Store(StoreError::Identity { .. }) | Self::NotDeployed(_) | Self::Peer(_) => Exit::Configuration,
             Self::Signal(_) | Self::Store(_) | Self::Driver(_) | Self::PeerClient(_) | Self::Task(_) => Exit::TryAgain,
         }
     }

@@ -10,6 +10,7 @@
 //! ```
 
 mod error;
+mod observe;
 mod pace;
 mod step;
 
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::driver::Progress;
+use crate::rosters::Rosters;
 use crate::store::{Store, StoreError};
 use crate::world::ledger::{IssueKeys, LedgerFault, ReadKernel, SendTransaction, SubmitPayout};
 use crate::world::peer::PullPayouts;
@@ -55,9 +57,9 @@ pub struct Payouts<L, K, P> {
 pub struct Owner {
     /// The group.
     pub group: Arc<Group>,
-    /// This member, 1..=n.
-    pub member: u8,
-    /// Its spend key on the ledger.
+    /// Its members by generation, among them this one.
+    pub rosters: Rosters,
+    /// This member's spend key on the ledger.
     pub spend: PrivateKey,
     /// How long a rank waits for the one before it.
     pub takeover: Duration,

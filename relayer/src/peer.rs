@@ -108,6 +108,10 @@ pub struct NotAMember;
 pub struct Partial {
     /// The applied ledger sequence.
     pub sequence: u64,
+    /// The generation whose share signed: parts of two never make a signature.
+    pub generation: u32,
+    /// Digest of its roster.
+    pub roster: B256,
     /// History after it.
     pub history: B256,
     /// Root of the frontier after it.

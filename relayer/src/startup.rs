@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use lockstep_core::group::{self, Chain, DEVELOPMENT_CHAINS, Group};
+use lockstep_core::group::{self, Chain, DEVELOPMENT_CHAINS, Generations, Group, LearnError};
 use lockstep_core::trace::ChainId;
 use lockstep_core::{B256, Uuid};
 use thiserror::Error;
@@ -38,6 +38,8 @@ pub struct Ready {
     pub group: Arc<Group>,
     /// The member's key file, unlocked: shares of other generations are saved there and erased.
     pub keys: Keyring,
+    /// The group's members by generation: the group file's, and those of the rosters in the member's folder.
+    pub known: Generations,
     /// The member's secrets.
     pub secrets: MemberSecrets,
     /// The ledger's API, with the member's session.
@@ -72,7 +74,8 @@ pub struct ReadyChain {
 pub async fn prepare(config: MemberConfig) -> Result<Ready, StartError> {
     let group = config.load_group()?;
     let keys = unlock(&config, &group)?;
-    let secrets = keys.keys().member_of(&group, config.member)?;
+    let known = known_generations(&group, &config)?;
+    let secrets = keys.keys().member_of(&known, config.member)?;
     if let Some(chain) = group.chains().values().find(|chain| chain.contract.is_none()) {
         return Err(StartError::NotDeployed { chain: chain.id });
     }
@@ -88,7 +91,17 @@ pub async fn prepare(config: MemberConfig) -> Result<Ready, StartError> {
     let peer = bind("listen.peer", config.listen_peer).await?;
     let api = bind("listen.api", config.listen_api).await?;
     info!(member = config.member, group = %group.id(), digest = %group.digest(), "all checks passed");
-    Ok(Ready { group: Arc::new(group), config, keys, secrets, ledger, kernel, chains, peer, api })
+    Ok(Ready { group: Arc::new(group), config, keys, known, secrets, ledger, kernel, chains, peer, api })
+}
+
+/// The group file's members, and those of every `generation-<g>.toml` in the member's folder.
+fn known_generations(group: &Group, config: &MemberConfig) -> Result<Generations, StartError> {
+    let mut known = Generations::new(group.roster());
+    for roster in config.load_rosters()? {
+        let generation = roster.generation();
+        known.learn(roster).map_err(|source| StartError::Roster { generation, source })?;
+    }
+    Ok(known)
 }
 
 /// Opens the key file. Quick key derivation is for groups of development chains only.
@@ -167,6 +180,15 @@ pub enum StartError {
     /// The key file.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// A roster of another group, or one that nobody vouches for.
+    #[error("generation-{generation}.toml in the member's folder cannot be used")]
+    Roster {
+        /// Its generation.
+        generation: u32,
+        /// Why not.
+        #[source]
+        source: LearnError,
+    },
     /// The group file is from before the deployment.
     #[error("chain {chain} has no `contract` in the group file: deploy it first")]
     NotDeployed {
@@ -270,6 +292,7 @@ impl StartError {
             | Self::Chain(CheckError::Unreachable { .. } | CheckError::Refused { .. }) => Exit::TryAgain,
             Self::Config(_)
             | Self::Keys(_)
+            | Self::Roster { .. }
             | Self::NotDeployed { .. }
             | Self::LedgerClient(_)
             | Self::LedgerRefused { .. }

@@ -16,6 +16,7 @@ use crate::clock::since_1970;
 use crate::driver::Progress;
 use crate::ledger::SafeApi;
 use crate::ledger::pay::{Payment, pay};
+use crate::rosters::Rosters;
 
 /// The smallest coin there is.
 const DUST: Amount = Amount::from_units(1);
@@ -29,8 +30,8 @@ const LOOK: Duration = Duration::from_millis(250);
 pub struct Ticker {
     /// The group.
     pub group: Arc<Group>,
-    /// This member, 1..=n.
-    pub member: u8,
+    /// Its members by generation: those that sign now send ticks, to the address that is the group's now.
+    pub rosters: Rosters,
     /// How long a rank waits for the one before it.
     pub takeover: Duration,
     /// The ledger as this member's user, who pays the dust.
@@ -62,21 +63,25 @@ impl Ticker {
 
     fn is_due(&self, now: Progress) -> bool {
         let Some(due) = now.escrow_due.filter(|due| *due > now.ledger_time) else { return false };
-        let members = u64::try_from(self.group.members().len()).unwrap_or(u64::MAX).max(1);
-        let rank = now.sequence.saturating_add(self.member.into()).checked_rem(members).unwrap_or(0);
+        let active = self.rosters.active();
+        let Some(index) = self.rosters.index_in(&active) else { return false };
+        let members = u64::try_from(active.members().len()).unwrap_or(u64::MAX).max(1);
+        let rank = now.sequence.saturating_add(index.into()).checked_rem(members).unwrap_or(0);
         let turn = self.takeover.saturating_mul(u32::try_from(rank).unwrap_or(u32::MAX));
         since_1970() >= Duration::from_nanos(due).saturating_add(turn)
     }
 
     /// One tick for each applied sequence: another one would say nothing new.
     async fn send(&self, sequence: u64) -> bool {
-        let name = format!("tick/{}/{sequence}", self.member);
+        // The name is this user's own; another address would make another payment of it.
+        let (addresses, user) = (self.rosters.addresses(), self.ledger.user());
+        let name = format!("tick/{}/{sequence}", addresses.newest());
         let payment = Payment {
-            receivers: self.group.mix(),
+            receivers: addresses.current().clone(),
             asset: AssetId::from_uuid(self.group.fee().asset),
             amount: DUST,
             extra: tick_memo(),
-            trace: Uuid::new_v5(&self.ledger.user(), name.as_bytes()),
+            trace: Uuid::new_v5(&user, name.as_bytes()),
         };
         match pay(&self.ledger, &payment, PATIENCE).await {
             Ok(paid) => {

@@ -6,6 +6,7 @@
 mod addresses;
 mod canonical;
 pub(crate) mod file;
+mod generations;
 pub mod roster;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use crate::{Amount, AssetId, Mix, derive};
 pub use crate::bls::default_threshold;
 pub use addresses::{Addresses, Arrival};
 pub use file::{AssetFile, CapsFile, ChainFile, DelaysFile, FeeFile, Finality, GroupFile, MemberFile, Recovery};
+pub use generations::{Generations, LearnError};
 
 /// Most members of a group: the ledger pays to at most 64.
 pub const MEMBERS_MAX: usize = crate::account::MEMBERS_MAX;

@@ -7,12 +7,12 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use lockstep_core::group::Group;
 use lockstep_core::operation::Operation;
-use lockstep_core::{Amount, AssetId, Uuid};
+use lockstep_core::{Amount, AssetId, Mix, Uuid};
 use serde_json::json;
 
 use super::memo::RegistrationArgs;
 use super::{Exit, Failure, print_json};
-use crate::config::read_group;
+use crate::config::{read_group, read_roster};
 use crate::devnet::users;
 use crate::ledger::SafeApi;
 use crate::ledger::pay::{self, PayError, Payment};
@@ -29,6 +29,10 @@ pub struct UserArgs {
     /// The group file
     #[arg(long, value_name = "FILE", default_value = ".devnet/group.toml")]
     pub group: PathBuf,
+    /// The group's newest roster, generation-<g>.toml, once its members have changed: what is paid to the address of before
+    /// arrives as well, one ledger transaction later
+    #[arg(long, value_name = "FILE")]
+    pub roster: Option<PathBuf>,
     /// The ledger's API
     #[arg(long, value_name = "URL", env = "LOCKSTEP_LEDGER", default_value = "http://127.0.0.1:7700")]
     pub ledger: String,
@@ -98,13 +102,23 @@ impl UserArgs {
         let group = read_group(&self.group)?;
         Ok((group, SafeApi::new(&self.ledger, users::load(&self.user)?)?))
     }
+
+    /// The ledger address that is paid.
+    fn receivers(&self, group: &Group) -> Result<Mix> {
+        let Some(path) = &self.roster else { return Ok(group.mix()) };
+        let roster = read_roster(path)?;
+        let found = roster.group_id();
+        ensure!(found == group.id(), "`{}` belongs to group {found}, not to {}", path.display(), group.id());
+        Ok(roster.mix())
+    }
 }
 
 pub(super) async fn pay(args: &PayArgs) -> Result<Exit, Failure> {
     let (group, api) = args.user.open().map_err(Failure::bad_input)?;
     let asset = asset(&group, &args.asset).map_err(Failure::bad_input)?;
     let extra = memo(args.process, &args.payload).map_err(Failure::bad_input)?;
-    send(&group, &api, &args.once, (asset, args.amount, extra, args.process)).await
+    let receivers = args.user.receivers(&group).map_err(Failure::bad_input)?;
+    send(receivers, &api, &args.once, (asset, args.amount, extra, args.process)).await
 }
 
 pub(super) async fn register(args: &RegisterArgs) -> Result<Exit, Failure> {
@@ -113,17 +127,18 @@ pub(super) async fn register(args: &RegisterArgs) -> Result<Exit, Failure> {
     let extra = Operation::register(process, &args.registration.registration()).map_err(Failure::bad_input)?;
     let extra = extra.encode().map_err(Failure::bad_input)?;
     let fee = group.fee();
-    send(&group, &api, &args.once, (AssetId::from_uuid(fee.asset), fee.amount, extra, process)).await
+    let receivers = args.user.receivers(&group).map_err(Failure::bad_input)?;
+    send(receivers, &api, &args.once, (AssetId::from_uuid(fee.asset), fee.amount, extra, process)).await
 }
 
 async fn send(
-    group: &Group,
+    receivers: Mix,
     api: &SafeApi,
     once: &OnceArgs,
     (asset, amount, extra, process): (AssetId, Amount, Vec<u8>, Uuid),
 ) -> Result<Exit, Failure> {
     let trace = once.trace.unwrap_or_else(Uuid::new_v4);
-    let payment = Payment { receivers: group.mix(), asset, amount, extra, trace };
+    let payment = Payment { receivers, asset, amount, extra, trace };
     let paid = pay::pay(api, &payment, Duration::from_secs(once.wait)).await.map_err(|error| {
         let exit = exit(&error);
         let hint = format!("payment {trace} was not seen to be final; the same command with --trace {trace} goes on");

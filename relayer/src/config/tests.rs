@@ -189,6 +189,20 @@ mod group_file {
     }
 
     #[test]
+    fn rosters_should_be_the_files_of_the_members_folder_that_are_called_so() {
+        let (_folder, config) = load_with(FILE, &[], &[]).expect("a configuration");
+        assert_eq!(config.load_rosters().expect("no folder, no rosters"), []);
+        std::fs::create_dir_all(&config.data).expect("a folder");
+        for name in ["generation-1.toml.bak", "generation-x.toml", "other.toml"] {
+            std::fs::write(config.data.join(name), "no roster").expect("written");
+        }
+        assert_eq!(config.load_rosters().expect("none of these"), []);
+        std::fs::write(roster_path(&config.data, 3), "no roster").expect("written");
+        let error = config.load_rosters().expect_err("no roster").to_string();
+        assert!(error.contains("generation-3.toml"), "{error}");
+    }
+
+    #[test]
     fn broken_rule_should_be_named() {
         let error = load(|file| file.threshold = 2, &[]).expect_err("no majority");
         assert!(error.starts_with("the group file `/group.toml` is refused: `threshold`, `key` and"), "{error}");

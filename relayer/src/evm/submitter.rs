@@ -14,6 +14,7 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy::transports::TransportError;
 use lockstep_core::group::Finality;
 use lockstep_core::{B256, Uuid};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -51,8 +52,6 @@ pub struct SubmitterConfig {
     pub contract: Address,
     /// When a block is final.
     pub finality: Finality,
-    /// Whose turn it is.
-    pub turns: Turns,
     /// When to send again.
     pub patience: Patience,
     /// What to pay.
@@ -73,7 +72,8 @@ pub enum Step {
     },
     /// Another member goes first.
     NotYet {
-        /// This member's turn, in milliseconds since 1970.
+        /// This member's turn, in milliseconds since 1970; the end of time for who is no member of the generation that
+        /// signs.
         due_at: u64,
     },
     /// Fewer than t members have answered for the checkpoint.
@@ -108,6 +108,7 @@ pub struct Submitter<S, O> {
     offers: O,
     // Limits.
     config: SubmitterConfig,
+    turns: watch::Receiver<Option<Turns>>,
     // State: `pending` is a copy of the store's rows, the rest is rebuilt.
     pending: Option<BTreeMap<u64, Submission>>,
     fairness: Fairness,
@@ -119,8 +120,16 @@ pub struct Submitter<S, O> {
 }
 
 impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
-    /// A submitter that has not looked at anything yet.
-    pub fn new(provider: EvmProvider, signer: PrivateKeySigner, store: S, offers: O, config: SubmitterConfig) -> Self {
+    /// A submitter that has not looked at anything yet. `turns` says whose turn it is, as members come and go; without any,
+    /// it begins nothing and only sees through what it has begun.
+    pub fn new(
+        provider: EvmProvider,
+        signer: PrivateKeySigner,
+        store: S,
+        offers: O,
+        config: SubmitterConfig,
+        turns: watch::Receiver<Option<Turns>>,
+    ) -> Self {
         let account = Account::new(provider.clone(), signer, config.chain_id, config.contract, config.finality);
         let fairness = Fairness::new(config.weights.clone());
         Self {
@@ -129,6 +138,7 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
             store,
             offers,
             config,
+            turns,
             pending: None,
             fairness,
             quarantine: Quarantine::default(),
@@ -388,7 +398,8 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
             Some(_) | None => now,
         };
         self.waiting_since = Some((oldest, since));
-        self.config.turns.due_at(oldest, since)
+        let turns = *self.turns.borrow();
+        turns.map_or(u64::MAX, |turns| turns.due_at(oldest, since))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the last part of one sequence of steps")]

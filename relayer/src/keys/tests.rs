@@ -2,6 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use lockstep_core::B256;
+use lockstep_core::group::Group;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -197,7 +198,7 @@ fn keys_of_another_member_group_or_generation_should_be_refused() {
     let refusal = |change: fn(&mut MemberKeys), index: u8| {
         let mut keys = dealt(4).members.remove(0);
         change(&mut keys);
-        keys.member_of(&group, index).expect_err("it does not fit").to_string()
+        keys.member_of(&Generations::new(group.roster()), index).expect_err("it does not fit").to_string()
     };
     let other = |what: &str, index: u8| {
         format!("the key file is not that of member {index}: its {what} differs from the group file")
@@ -236,8 +237,9 @@ fn saved_keys_should_be_those_of_the_member() {
         let (_folder, path, _) = saved(keys);
         let opened = open(&path).expect("a key file").keys();
         assert_eq!((&opened.ledger, &opened.identity), (&keys.ledger, &keys.identity));
-        let secrets = opened.member_of(&group, index).expect("a member");
-        assert_eq!((secrets.share.index(), secrets.evm.address()), (index, keys.public().evm_address));
+        let secrets = opened.member_of(&Generations::new(group.roster()), index).expect("a member");
+        assert_eq!(secrets.evm.address(), keys.public().evm_address);
+        assert_eq!(opened.shares[&0].secret.index(), index);
         assert_eq!(Keyring::peek(&path).expect("public"), keys.public());
     }
 }

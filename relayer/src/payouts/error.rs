@@ -49,6 +49,15 @@ pub enum PayoutError {
     /// The group file names members that are no ledger users, or the payload spends what is no coin.
     #[error("the payout is not one of a group of ledger users")]
     Group,
+    /// Inputs that are no coins of one address of the group, which no rule derives.
+    #[error("the payout spends what is not at one address of the group")]
+    Origin,
+    /// Nobody told this member who the others at that address are.
+    #[error("the members of ledger generation {generation}, who can spend these coins, are not known here")]
+    Strangers {
+        /// Of the address that the coins lie at.
+        generation: u32,
+    },
     /// t members agree on other bytes: this member's view is wrong, or t members are traitors.
     #[error("contradiction: members {members:?} derive payload {theirs} for payout {payout}, this member {ours}")]
     Diverged {
@@ -77,9 +86,14 @@ impl PayoutError {
         match self {
             Self::Store(error) => error.is_contradiction(),
             Self::Attempt { .. } | Self::Diverged { .. } => true,
-            Self::Ledger(_) | Self::Ahead { .. } | Self::Plan(_) | Self::Sign(_) | Self::Payload(_) | Self::Group => {
-                false
-            }
+            Self::Ledger(_)
+            | Self::Ahead { .. }
+            | Self::Plan(_)
+            | Self::Sign(_)
+            | Self::Payload(_)
+            | Self::Group
+            | Self::Origin
+            | Self::Strangers { .. } => false,
         }
     }
 
@@ -94,6 +108,8 @@ impl PayoutError {
             | Self::Sign(_)
             | Self::Payload(_)
             | Self::Group
+            | Self::Origin
+            | Self::Strangers { .. }
             | Self::Diverged { .. } => true,
         }
     }

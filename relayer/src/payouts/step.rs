@@ -19,7 +19,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockstep_core::derive::{CoinRef, Derived};
 use lockstep_core::mixin::{CoinKeys, GhostScalar, SignedTransaction, Transaction};
 use lockstep_core::output::CoinId;
-use lockstep_core::payout::{self, AttemptError, InputSignature, Plan, ResolvedCoin, Verdict};
+use lockstep_core::payout::{self, AttemptError, Attempts, InputSignature, Plan, ResolvedCoin, Verdict};
 use lockstep_core::trace::{Trace, seed};
 use lockstep_core::{Address, B256, Uuid};
 use tracing::{debug, info, warn};
@@ -27,9 +27,10 @@ use tracing::{debug, info, warn};
 use super::pace::Pace;
 use super::{Owner, PayoutError};
 use crate::ledger::{LookupError, REVOCATIONS_MAX, final_coins, look_up, request_id};
+use crate::rosters::Spenders;
 use crate::store::{OpenPayout, Payload, Store};
 use crate::world::ledger::{IssueKeys, LedgerFault, ReadKernel, Registered, SendTransaction, SubmitPayout};
-use crate::world::peer::PullPayouts;
+use crate::world::peer::{PullPayouts, Seat};
 
 /// Attempts of the group that may be on the ledger before this member's nodes show why.
 const AHEAD_MAX: u32 = 4;
@@ -57,6 +58,15 @@ pub(super) enum Moved {
     Waits,
 }
 
+/// An open payout, and who can spend its coins.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) id: Uuid,
+    pub(super) derived: Derived,
+    pub(super) attempts: Attempts,
+    pub(super) set: Spenders,
+}
+
 /// A payload with everything that signing needs.
 struct Signable {
     transaction: Transaction,
@@ -66,7 +76,14 @@ struct Signable {
 
 impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayouts> Steps<L, K, P> {
     pub(super) async fn step(&self, id: Uuid, pace: &mut Pace) -> Result<Moved, PayoutError> {
-        let Some(open) = self.store.open_payout(id).await? else { return Ok(Moved::Final) };
+        let Some(OpenPayout { id, derived, attempts }) = self.store.open_payout(id).await? else {
+            return Ok(Moved::Final);
+        };
+        let set = self.spenders(&derived).await?;
+        let open = Job { id, derived, attempts, set };
+        if open.set.own.is_none() {
+            return self.observe(&open).await;
+        }
         let Some(payload) = self.store.payload(open.id, open.attempts.number()).await? else {
             return self.fix(open).await;
         };
@@ -85,14 +102,14 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
         }
     }
 
-    async fn finish(&self, open: &OpenPayout, hash: B256) -> Result<Moved, PayoutError> {
+    async fn finish(&self, open: &Job, hash: B256) -> Result<Moved, PayoutError> {
         self.store.mark_final(open.id, hash).await?;
         info!(payout = %open.id, trace = ?open.derived.trace, attempt = open.attempts.number(), %hash, "payout final");
         Ok(Moved::Final)
     }
 
     /// Fixes the bytes of the attempt in hand, for ever.
-    async fn fix(&self, mut open: OpenPayout) -> Result<Moved, PayoutError> {
+    async fn fix(&self, mut open: Job) -> Result<Moved, PayoutError> {
         let attempt = open.attempts.number();
         let Some(transaction) = self.build(&open, attempt).await? else { return Ok(Moved::AwaitsInputs) };
         let contradiction = |source| PayoutError::Attempt { payout: open.id, attempt, source };
@@ -105,23 +122,42 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
     }
 
     /// The transaction of an attempt; `None` while an input is not final.
-    async fn build(&self, open: &OpenPayout, attempt: u32) -> Result<Option<Transaction>, PayoutError> {
+    async fn build(&self, open: &Job, attempt: u32) -> Result<Option<Transaction>, PayoutError> {
+        let Some(coins) = self.coins(&open.derived).await? else { return Ok(None) };
+        let plan = self.plan(open, attempt, &coins)?;
+        let requests = plan.key_requests();
+        let senders = open.set.group.users().ok_or(PayoutError::Group)?;
+        let keys = if requests.is_empty() { Vec::new() } else { self.ledger.issue_keys(&senders, &requests).await? };
+        Ok(Some(plan.build(&keys)?))
+    }
+
+    /// What is to be paid at an attempt, out of which coins; everything but the keys.
+    pub(super) fn plan(
+        &self,
+        open: &Job,
+        attempt: u32,
+        coins: &BTreeMap<CoinRef, ResolvedCoin>,
+    ) -> Result<Plan, PayoutError> {
+        let addresses = self.owner.rosters.addresses();
+        Ok(Plan::new(
+            &open.derived,
+            (open.id, attempt, seed(&self.owner.group.id(), open.id, attempt)),
+            |reference| coins.get(reference).copied(),
+            |generation| addresses.group(generation).cloned(),
+        )?)
+    }
+
+    /// The coins that a derived transaction spends; `None` while one of them is not final.
+    pub(super) async fn coins(
+        &self,
+        derived: &Derived,
+    ) -> Result<Option<BTreeMap<CoinRef, ResolvedCoin>>, PayoutError> {
         let mut coins = BTreeMap::new();
-        for reference in &open.derived.inputs {
+        for reference in &derived.inputs {
             let Some(coin) = self.resolve(reference).await? else { return Ok(None) };
             coins.insert(*reference, coin);
         }
-        let group = &self.owner.group;
-        let plan = Plan::new(
-            &open.derived,
-            (open.id, attempt, seed(&group.id(), open.id, attempt)),
-            |reference| coins.get(reference).copied(),
-            |generation| (generation == 0).then(|| group.mix()),
-        )?;
-        let requests = plan.key_requests();
-        let senders = group.mix().users().ok_or(PayoutError::Group)?;
-        let keys = if requests.is_empty() { Vec::new() } else { self.ledger.issue_keys(&senders, &requests).await? };
-        Ok(Some(plan.build(&keys)?))
+        Ok(Some(coins))
     }
 
     async fn resolve(&self, reference: &CoinRef) -> Result<Option<ResolvedCoin>, PayoutError> {
@@ -144,7 +180,7 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
 
     /// Looks on the kernel for what settles the payload in hand. Only the kernel's proof makes a next attempt, never a
     /// peer's word: a member that lags finds the same proof.
-    async fn search(&self, open: &OpenPayout, pace: &mut Pace) -> Result<Option<Moved>, PayoutError> {
+    async fn search(&self, open: &Job, pace: &mut Pace) -> Result<Option<Moved>, PayoutError> {
         let (attempt, mut attempts) = (open.attempts.number(), open.attempts.clone());
         match look_up(&self.kernel, &mut attempts).await {
             Ok(Verdict::Unrelated) => Ok(None),
@@ -168,7 +204,7 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
 
     /// A final transaction that spends an input is foreign, unless it is what this member would build next: then others
     /// had the proof earlier, and its own will follow.
-    async fn judge_spend(&self, open: &OpenPayout, coin: CoinId, by: B256) -> Result<PayoutError, PayoutError> {
+    async fn judge_spend(&self, open: &Job, coin: CoinId, by: B256) -> Result<PayoutError, PayoutError> {
         let attempt = open.attempts.number();
         for ahead in 1..=AHEAD_MAX {
             let next = attempt.saturating_add(ahead);
@@ -179,19 +215,19 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
         Ok(PayoutError::Attempt { payout: open.id, attempt, source: AttemptError::ForeignSpend { coin, by } })
     }
 
-    async fn sign_or_push(&self, open: &OpenPayout, payload: &Payload, pace: &mut Pace) -> Result<Moved, PayoutError> {
+    async fn sign_or_push(&self, open: &Job, payload: &Payload, pace: &mut Pace) -> Result<Moved, PayoutError> {
         let own = self.store.payload_signatures(open.id, open.attempts.number()).await?;
         if own.is_empty() {
             return self.sign(open, payload).await;
         }
-        let turns = self.rank(&payload.hash).saturating_add(1);
+        let turns = open.rank(&payload.hash).saturating_add(1);
         // Even where nobody has to wait for a turn, a push asks all peers: not at every look.
         let turn = self.owner.takeover.saturating_mul(turns).max(Duration::from_millis(50));
         if pace.may_push(Instant::now(), turn) { self.push(open, payload, own, pace).await } else { Ok(Moved::Waits) }
     }
 
     /// Once t members have fixed the same bytes: promises the coins, signs, and only then shows the signatures.
-    async fn sign(&self, open: &OpenPayout, payload: &Payload) -> Result<Moved, PayoutError> {
+    async fn sign(&self, open: &Job, payload: &Payload) -> Result<Moved, PayoutError> {
         let attempt = open.attempts.number();
         let Some(signable) = self.signable(payload).await? else { return Ok(Moved::AwaitsInputs) };
         if !self.agreed(open, payload).await? {
@@ -215,12 +251,13 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
     }
 
     /// True when t members, this one among them, have fixed the same bytes.
-    async fn agreed(&self, open: &OpenPayout, payload: &Payload) -> Result<bool, PayoutError> {
-        let need = usize::from(self.owner.group.threshold());
+    async fn agreed(&self, open: &Job, payload: &Payload) -> Result<bool, PayoutError> {
+        let need = open.set.threshold;
         let (ours, attempt) = (payload.hash, open.attempts.number());
-        let mut hashes = BTreeMap::from([(ours, BTreeSet::from([self.owner.member]))]);
-        let ask = |member| async move { (member, self.peers.pull_payout_hash(member, open.id, attempt).await) };
-        let mut answers: FuturesUnordered<_> = self.others().map(ask).collect();
+        let mut hashes =
+            BTreeMap::from([(ours, open.set.own.map(|own| own.index).into_iter().collect::<BTreeSet<_>>())]);
+        let ask = |seat: Seat| async move { (seat.index, self.peers.pull_payout_hash(seat, open.id, attempt).await) };
+        let mut answers: FuturesUnordered<_> = open.set.others.iter().copied().map(ask).collect();
         while let Some((member, answer)) = answers.next().await {
             let hash = match answer {
                 Ok(Some(hash)) => hash,
@@ -253,7 +290,7 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
     /// signed already.
     async fn views(
         &self,
-        open: &OpenPayout,
+        open: &Job,
         signable: &Signable,
     ) -> Result<Option<(Option<Uuid>, Vec<GhostScalar>)>, PayoutError> {
         if let Some(kept) = self.store.views(&signable.ids).await? {
@@ -277,11 +314,7 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
 
     /// Registers the payload with the ledger's API, under the next request id where one is revoked or taken. `None` if all
     /// are: a hostile member can do that, and stops nothing by it.
-    async fn register(
-        &self,
-        open: &OpenPayout,
-        transaction: &Transaction,
-    ) -> Result<Option<(Uuid, Registered)>, PayoutError> {
+    async fn register(&self, open: &Job, transaction: &Transaction) -> Result<Option<(Uuid, Registered)>, PayoutError> {
         for revocations in 0..=REVOCATIONS_MAX {
             let request = request_id(open.id, open.attempts.number(), revocations);
             match self.ledger.register(request, transaction).await {
@@ -298,7 +331,7 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
 
     async fn register_and_hand_in(
         &self,
-        open: &OpenPayout,
+        open: &Job,
         signable: &Signable,
         own: &[InputSignature],
     ) -> Result<(), PayoutError> {
@@ -318,7 +351,7 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
     /// the API said.
     async fn push(
         &self,
-        open: &OpenPayout,
+        open: &Job,
         payload: &Payload,
         own: Vec<InputSignature>,
         pace: &Pace,
@@ -329,7 +362,7 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
             debug!(payout = %open.id, %error, "the ledger's API does not take the signatures");
         }
         let parts = self.parts(open, &signable, own).await;
-        if parts.len() < usize::from(self.owner.group.threshold()) {
+        if parts.len() < open.set.threshold {
             return handed_in.map(|()| Moved::Waits);
         }
         let signed = payout::merge(&signable.transaction, &signable.coins, &parts)?;
@@ -340,15 +373,11 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
     }
 
     /// The signatures of t members if so many give them. One bad signature spoils a transaction, so each is verified.
-    async fn parts(
-        &self,
-        open: &OpenPayout,
-        signable: &Signable,
-        own: Vec<InputSignature>,
-    ) -> Vec<Vec<InputSignature>> {
-        let (need, attempt) = (usize::from(self.owner.group.threshold()), open.attempts.number());
-        let ask = |member| async move { (member, self.peers.pull_payout_signatures(member, open.id, attempt).await) };
-        let mut answers: FuturesUnordered<_> = self.others().map(ask).collect();
+    async fn parts(&self, open: &Job, signable: &Signable, own: Vec<InputSignature>) -> Vec<Vec<InputSignature>> {
+        let (need, attempt) = (open.set.threshold, open.attempts.number());
+        let ask =
+            |seat: Seat| async move { (seat.index, self.peers.pull_payout_signatures(seat, open.id, attempt).await) };
+        let mut answers: FuturesUnordered<_> = open.set.others.iter().copied().map(ask).collect();
         let mut parts = vec![own];
         while parts.len() < need
             && let Some((member, answer)) = answers.next().await
@@ -374,20 +403,18 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
         Ok(Some(Signable { transaction, ids, coins }))
     }
 
-    fn trace_id(&self, trace: &Trace) -> Uuid {
+    pub(super) fn trace_id(&self, trace: &Trace) -> Uuid {
         let group = &self.owner.group;
         trace.id(&group.id(), |chain| group.contract(chain).unwrap_or(Address::ZERO))
     }
+}
 
-    fn others(&self) -> impl Iterator<Item = u8> {
-        let own = self.owner.member;
-        self.owner.group.members().iter().map(|member| member.index).filter(move |index| *index != own)
-    }
-
+impl Job {
     /// Who submits first differs from payout to payout: (index + first bytes of the hash) mod n.
     fn rank(&self, hash: &B256) -> u32 {
-        let members = u32::try_from(self.owner.group.members().len()).unwrap_or(u32::MAX).max(1);
+        let members = u32::try_from(self.set.others.len()).unwrap_or(u32::MAX).saturating_add(1);
         let first = hash.first_chunk::<2>().map_or(0, |bytes| u32::from(u16::from_be_bytes(*bytes)));
-        first.saturating_add(self.owner.member.into()).checked_rem(members).unwrap_or(0)
+        let own = self.set.own.map_or(0, |own| own.index);
+        first.saturating_add(own.into()).checked_rem(members).unwrap_or(0)
     }
 }

@@ -16,7 +16,7 @@ use super::wire::{
 };
 use crate::http::{HttpError, http_client, read_body};
 use crate::world::chain::Cause;
-use crate::world::peer::PullPayouts;
+use crate::world::peer::{PullPayouts, Seat};
 
 use super::{
     BODY_MAX, CeremonyPage, Directory, IdentityKey, InputSignature, Local, Partial, Peer, PeerConfig, Status, WINDOW_S,
@@ -168,23 +168,25 @@ impl PeerClient {
 }
 
 impl PullPayouts for PeerClient {
-    async fn pull_payout_hash(&self, member: u8, trace: Uuid, attempt: u32) -> Result<Option<B256>, Cause> {
-        Ok(Self::pull_payout_hash(self, member, trace, attempt).await?)
+    async fn pull_payout_hash(&self, member: Seat, trace: Uuid, attempt: u32) -> Result<Option<B256>, Cause> {
+        let seated = self.of_generation(member.generation);
+        Ok(Self::pull_payout_hash(&seated, member.index, trace, attempt).await?)
     }
 
     async fn pull_payout_signatures(
         &self,
-        member: u8,
+        member: Seat,
         trace: Uuid,
         attempt: u32,
     ) -> Result<Option<Vec<payout::InputSignature>>, Cause> {
-        let Some(signed) = self.pull_payout_signature(member, trace, attempt).await? else { return Ok(None) };
+        let seated = self.of_generation(member.generation);
+        let Some(signed) = seated.pull_payout_signature(member.index, trace, attempt).await? else { return Ok(None) };
         let one = |(input, signed): (u16, &InputSignature)| {
             let signature = Signature(signed.signature);
             (signed.input == input).then_some(payout::InputSignature { key: signed.key, signature })
         };
         let part = (0..).zip(&signed).map(one).collect::<Option<_>>();
-        let Some(part) = part else { return Err(PeerError::wrong_answer(&self.seat(member)?).into()) };
+        let Some(part) = part else { return Err(PeerError::wrong_answer(&seated.seat(member.index)?).into()) };
         Ok(Some(part))
     }
 }

@@ -36,7 +36,8 @@ impl AnswerCeremony for Fixed {
 }
 
 fn partial_of(sequence: u64) -> Partial {
-    Partial { sequence, history: B256::repeat_byte(1), root: B256::repeat_byte(2), signature: [3; 48] }
+    let (history, root, roster) = (B256::repeat_byte(1), B256::repeat_byte(2), B256::repeat_byte(3));
+    Partial { sequence, generation: 1, roster, history, root, signature: [3; 48] }
 }
 
 fn signatures() -> Vec<InputSignature> {

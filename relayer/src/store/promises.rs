@@ -32,16 +32,20 @@ impl Store {
         )))
     }
 
-    /// Keeps a recovered and verified group signature (48 bytes) for the checkpoint at `sequence`.
+    /// Keeps a recovered and verified group signature (48 bytes) for the checkpoint at `sequence`. One by a fresh key
+    /// replaces that of the key before.
     ///
     /// # Errors
     /// Reports what SQLite reports.
     pub async fn save_signature(&self, sequence: u64, signature: &[u8; 48]) -> Result<(), StoreError> {
-        sqlx::query("insert into checkpoint_signatures (sequence, signature) values ($1, $2) on conflict do nothing")
-            .bind(signed(sequence, "sequence")?)
-            .bind(signature.as_slice())
-            .execute(&self.writer)
-            .await?;
+        sqlx::query(
+            "insert into checkpoint_signatures (sequence, signature) values ($1, $2) \
+                     on conflict (sequence) do update set signature = $2",
+        )
+        .bind(signed(sequence, "sequence")?)
+        .bind(signature.as_slice())
+        .execute(&self.writer)
+        .await?;
         Ok(())
     }
 

@@ -1,25 +1,29 @@
 //! Payouts of four members over the embedded ledger, while somebody works against them: thieves of output keys, hostile
 //! members, an API that is down, crashes between any two promises.
 
+mod switch;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use lockstep::keys::{self, DealMember, DealTerms, MemberKeys};
+use lockstep::keys::{self, DealMember, DealTerms, MemberKeys, PublicKeys};
 use lockstep::ledger::{
     KernelNodes, Payment, REVOCATIONS_MAX, SafeApi, Watcher, balance, final_coins, pay, request_id,
 };
 use lockstep::payouts::{Owner, PayoutError, Payouts};
+use lockstep::peer::Directory;
+use lockstep::rosters::Rosters;
 use lockstep::store::{Commit, Identity, Store};
 use lockstep::world::chain::Cause;
 use lockstep::world::ledger::{
     IssueKeys, KernelView, LedgerFault, ReadKernel, ReadLedger, Registered, SendTransaction, SubmitPayout,
 };
-use lockstep::world::peer::PullPayouts;
+use lockstep::world::peer::{PullPayouts, Seat};
 use lockstep_core::derive::{CoinRef, Derived, DerivedMemo, Payee};
-use lockstep_core::group::{Addresses, Group};
+use lockstep_core::group::{Addresses, Generations, Group};
 use lockstep_core::machine::Named;
 use lockstep_core::mixin::{GhostScalar, Output as KernelOutput, PrivateKey, SignedTransaction, Transaction};
 use lockstep_core::output::{CoinId, Output};
@@ -27,6 +31,7 @@ use lockstep_core::payout::{self, AttemptError, GhostKeys, GhostRequest, InputSi
 use lockstep_core::trace::{Trace, seed};
 use lockstep_core::{Address, Amount, AssetId, B256, Mix, Uuid};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 use crate::ledger_rules::bench::{Bench, User, XIN, spend};
 
@@ -95,6 +100,11 @@ fn of<T>(all: &[T], member: u8) -> &T {
     all.get(usize::from(member).saturating_sub(1)).expect("a member")
 }
 
+/// Whose seat it is: in generation 1 the fifth member has the place of the fourth.
+fn number(seat: Seat) -> u8 {
+    if seat == (Seat { generation: 1, index: 4 }) { 5 } else { seat.index }
+}
+
 /// The members' answers to each other: what their stores hold.
 #[derive(Clone)]
 struct Neighbours(Arc<Vec<Store>>);
@@ -106,17 +116,17 @@ impl Neighbours {
 }
 
 impl PullPayouts for Neighbours {
-    async fn pull_payout_hash(&self, member: u8, trace: Uuid, attempt: u32) -> Result<Option<B256>, Cause> {
-        Ok(self.store(member).payload(trace, attempt).await?.map(|payload| payload.hash))
+    async fn pull_payout_hash(&self, member: Seat, trace: Uuid, attempt: u32) -> Result<Option<B256>, Cause> {
+        Ok(self.store(number(member)).payload(trace, attempt).await?.map(|payload| payload.hash))
     }
 
     async fn pull_payout_signatures(
         &self,
-        member: u8,
+        member: Seat,
         trace: Uuid,
         attempt: u32,
     ) -> Result<Option<Vec<InputSignature>>, Cause> {
-        let signatures = self.store(member).payload_signatures(trace, attempt).await?;
+        let signatures = self.store(number(member)).payload_signatures(trace, attempt).await?;
         Ok((!signatures.is_empty()).then_some(signatures))
     }
 }
@@ -207,7 +217,11 @@ impl Scene {
     async fn member_without(&self, member: u8, unheard: Option<B256>) -> Driver {
         let line = of(&self.lines, member).clone();
         let spend = spend_key(&line);
-        let owner = Owner { group: Arc::clone(&self.group), member, spend, takeover: TAKEOVER };
+        let identity = self.group.member(member).expect("a member").identity.to_bytes();
+        let (addresses, known) = (Addresses::new(self.group.mix()), Generations::new(self.group.roster()));
+        let addresses = watch::channel(Arc::new(addresses)).1;
+        let rosters = Rosters::new(identity, known, addresses, Directory::of_group(&self.group));
+        let owner = Owner { group: Arc::clone(&self.group), rosters, spend, takeover: TAKEOVER };
         let store = open(&path(&self.folder, member), &self.group, member).await;
         let kernel = Nodes { kernel: Arc::clone(&self.kernel), unheard };
         Payouts::new(owner, line, kernel, self.neighbours.clone(), store)
@@ -307,12 +321,20 @@ impl Scene {
 }
 
 fn deal(lines: &[Line]) -> Group {
-    let member = |(port, line): (u16, &Line)| {
-        let keystore = line.api.keystore().clone();
-        let keys = MemberKeys::generate(&format!("m{port}"), Some(keystore), &mut keys::system_entropy);
-        DealMember { keys: keys.expect("keys").public(), peer: format!("http://127.0.0.1:{port}") }
+    deal_to(&lines.iter().map(keys_of).collect::<Vec<_>>())
+}
+
+fn keys_of(line: &Line) -> MemberKeys {
+    let keystore = line.api.keystore().clone();
+    MemberKeys::generate("member", Some(keystore), &mut keys::system_entropy).expect("keys")
+}
+
+fn deal_to(keys: &[MemberKeys]) -> Group {
+    let member = |(port, keys): (u16, &MemberKeys)| {
+        let public = PublicKeys { name: format!("m{port}"), ..keys.public() };
+        DealMember { keys: public, peer: format!("http://127.0.0.1:{port}") }
     };
-    let members: Vec<_> = (7701..).zip(lines).map(member).collect();
+    let members: Vec<_> = (7701..).zip(keys).map(member).collect();
     let terms = DealTerms { threshold: None, chains: vec![CHAIN], fee_asset: XIN, fee_amount: units("0.01") };
     let dealt = keys::deal(&members, &terms, &mut keys::system_entropy).expect("a group");
     Group::parse(&dealt.file).expect("a group file")

@@ -60,7 +60,7 @@ impl Roster {
     }
 
     /// What a ceremony made, before anybody vouches for it.
-    pub(crate) const fn uncertified(group_id: B256, generation: u32, members: Vec<Member>, key: GroupKey) -> Self {
+    pub const fn uncertified(group_id: B256, generation: u32, members: Vec<Member>, key: GroupKey) -> Self {
         Self { group_id, generation, members, key, certificate: None }
     }
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::derive::{CoinRef, Derived, Payee};
-use crate::mixin::{Input, KeyError, Output, PrivateKey, RawKey, Transaction, TransactionError, XinAddress};
+use crate::mixin::{Input, KeyError, Output, PrivateKey, RawKey, Script, Transaction, TransactionError, XinAddress};
 use crate::output::CoinId;
 use crate::trace::hint;
 use crate::{Amount, AssetId, Mix, MixMember};
@@ -131,6 +131,22 @@ impl Plan {
     /// What it pays, in the order of the outputs.
     pub fn outputs(&self) -> &[PlannedOutput] {
         &self.outputs
+    }
+
+    /// True if `transaction` is this payment under whatever keys: the same coins in the same order, amounts, thresholds,
+    /// numbers of keys and extra. Whose keys they are, only their owners can tell.
+    pub fn is_paid_by(&self, transaction: &Transaction) -> bool {
+        let same = |(planned, output): (&PlannedOutput, &Output)| {
+            let script = Script::of_threshold(planned.receivers.threshold());
+            output.amount == planned.amount
+                && output.keys.len() == planned.receivers.members().len()
+                && output.script == script
+        };
+        transaction.asset() == self.asset
+            && transaction.coins().is_some_and(|coins| coins == self.coins)
+            && transaction.extra() == self.extra
+            && transaction.outputs().len() == self.outputs.len()
+            && self.outputs.iter().zip(transaction.outputs()).all(same)
     }
 
     /// What to ask the key service: one request for each output to ledger users. Keys of bare addresses are derived here.

@@ -14,6 +14,7 @@ use lockstep::world::chain::{ChainError, Outcome, Purpose};
 use lockstep_core::Uuid;
 use lockstep_core::bls::SecretKey;
 use lockstep_core::group::Finality;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::chain::{CHAIN_ID, Chain};
@@ -32,21 +33,26 @@ const B: Uuid = Uuid::from_u128(0xb);
 /// The submitter of account 0 or 1, whose turn it always is.
 pub(super) fn submitter(chain: &Chain, ledger: &Ledger, rows: &Rows, member: u16) -> Submitter<Rows, Ledger> {
     let turns = Turns { member: 1, members: 1, step_ms: 0 };
-    with_turns(chain, ledger, rows, member, turns)
+    with_turns(chain, ledger, rows, member, watch::channel(Some(turns)).1)
 }
 
-fn with_turns(chain: &Chain, ledger: &Ledger, rows: &Rows, member: u16, turns: Turns) -> Submitter<Rows, Ledger> {
+fn with_turns(
+    chain: &Chain,
+    ledger: &Ledger,
+    rows: &Rows,
+    member: u16,
+    turns: watch::Receiver<Option<Turns>>,
+) -> Submitter<Rows, Ledger> {
     let key: PrivateKeySigner = KEYS[usize::from(member)].parse().expect("a key");
     let config = SubmitterConfig {
         chain_id: CHAIN_ID,
         contract: chain.contract,
         finality: Finality::Finalized,
-        turns,
         patience: PATIENCE,
         fees: FeePolicy::default(),
         weights: BTreeMap::new(),
     };
-    Submitter::new(chain.provider.clone(), key, rows.clone(), ledger.clone(), config)
+    Submitter::new(chain.provider.clone(), key, rows.clone(), ledger.clone(), config, turns)
 }
 
 /// Passes until there is nothing more to deliver; returns how many deliveries it took.
@@ -202,8 +208,10 @@ async fn the_slower_of_two_members_should_cancel() -> Result<()> {
 async fn members_should_take_turns() -> Result<()> {
     let (chain, ledger, _) = chain_and_ledger().await?;
     // The registration has sequence 103: of four members the third has rank 2 there.
-    let turns = Turns { member: 3, members: 4, step_ms: 12_000 };
-    let mut late = with_turns(&chain, &ledger, &Rows::default(), 0, turns);
+    let (turns, changing) = watch::channel(None);
+    let mut late = with_turns(&chain, &ledger, &Rows::default(), 0, changing);
+    assert_eq!(late.step(START).await?, Step::NotYet { due_at: u64::MAX }, "it is no member yet");
+    turns.send_replace(Some(Turns { member: 3, members: 4, step_ms: 12_000 }));
     assert_eq!(late.step(START).await?, Step::NotYet { due_at: START + 24_000 });
     assert_eq!(late.step(START + 23_999).await?, Step::NotYet { due_at: START + 24_000 });
     assert!(matches!(late.step(START + 24_000).await?, Step::Sent { .. }));
