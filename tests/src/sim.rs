@@ -8,13 +8,16 @@
 //! Every effect (a commit, a guard, a packet, a call of the ledger or of a chain) is one step of the scheduler, so that a
 //! crash falls between any two of them. A crash takes the volatile half of a member; a restart derives it again from the
 //! disk. Members do what the service does, in its order: `member.rs` stands for `driver.rs`, `member/certify.rs` for
-//! `checkpoints.rs` and `offer.rs`, `member/payouts.rs` for `payouts.rs`, `member/answers.rs` for `answers.rs`.
+//! `checkpoints.rs` and `offer.rs`, `member/payouts.rs` for `payouts.rs`, `member/answers.rs` for `answers.rs`,
+//! `member/generations.rs` for `rosters.rs`, `signer.rs` and `watch.rs`. The ceremonies between two generations are not
+//! simulated here: their outcomes are dealt, and reach each member at a time of its own, before or after the switch.
 //!
 //! Faults stop after a while, lies in answers do not; then everything must drain. `checks.rs` holds the invariants, one
 //! function each. A run is a function of its options: own generator, ordered maps, no clock, no threads.
 
 #![expect(
     clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
     clippy::indexing_slicing,
     reason = "the numbers of this world are small, and a panic is one way to fail a seed"
 )]
@@ -45,6 +48,8 @@ pub struct Options {
     pub steps: u64,
     /// Members that lie, together where it helps them. One of five is what the group must bear.
     pub liars: u8,
+    /// Members come and go, up to three times.
+    pub members_change: bool,
     /// How an honest member (or its disk) breaks the discipline; the run must fail then.
     pub fault: Option<Fault>,
     /// Prints what happens.
@@ -54,7 +59,7 @@ pub struct Options {
 impl Options {
     /// A run of `seed` as the group must bear it: one liar, sound disks.
     pub const fn of_seed(seed: u64) -> Self {
-        Self { seed, steps: STEPS, liars: 1, fault: None, verbose: false }
+        Self { seed, steps: STEPS, liars: 1, members_change: true, fault: None, verbose: false }
     }
 }
 
@@ -73,19 +78,22 @@ pub enum Fault {
     OwnClock,
     /// A disk that forgets in a crash which bytes it had fixed for a payout.
     ForgetsPayloads,
+    /// A member that reads on behind a switch before it knows which addresses there are.
+    ReadsPastSwitch,
     /// All members register payouts only under the request ids that everybody can compute.
     PublicRequestsOnly,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ForgetsGuards,
         Self::SpeaksFirst,
         Self::SignsUnguarded,
         Self::TearsCommits,
         Self::OwnClock,
         Self::ForgetsPayloads,
+        Self::ReadsPastSwitch,
         Self::PublicRequestsOnly,
     ];
 }

@@ -206,7 +206,7 @@ impl Chain {
         }
         let known = (digest, signature.compress());
         if !self.verified.contains(&known) {
-            if !dealing().group.key().verify_digest(&digest, signature) {
+            if !dealing(0).group.key().verify_digest(&digest, signature) {
                 return Err(Reverted::Signature);
             }
             self.verified.insert(known);

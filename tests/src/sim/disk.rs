@@ -1,11 +1,12 @@
 //! A member's durable half: the tables of `relayer/src/store`, each method one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::bls::Signature;
 use lockstep_core::checkpoint::Checkpoint;
 use lockstep_core::derive::{Class, CoinRef, Derived, Record};
 use lockstep_core::frontier::VersionedNodes;
+use lockstep_core::group::roster::Roster;
 use lockstep_core::machine::{Machine, Named, Opened, Step};
 use lockstep_core::message::Message;
 use lockstep_core::mixin::Transaction;
@@ -39,8 +40,11 @@ pub(super) struct Payout {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     pub(super) outputs: Vec<Output>,
-    /// Where the applied outputs lie.
-    pub(super) coins: BTreeMap<Uuid, (CoinId, Amount)>,
+    /// Outcomes of ceremonies, and the generations whose share is in the key file.
+    pub(super) rosters: Vec<Roster>,
+    pub(super) shares: BTreeSet<u32>,
+    /// Where the applied outputs lie, what they hold, and of which generation's address they are.
+    pub(super) coins: BTreeMap<Uuid, (CoinId, Amount, u32)>,
     pub(super) steps: BTreeMap<u64, Checkpoint>,
     pub(super) classes: BTreeMap<Uuid, Class>,
     pub(super) nodes: VersionedNodes,
@@ -80,7 +84,7 @@ impl Disk {
     pub(super) fn commit_inputs(&mut self, commit: &Commit) {
         for (output, step) in &commit.steps {
             self.outputs.push(output.clone());
-            self.coins.insert(output.id, (output.coin, output.amount));
+            self.coins.insert(output.id, (output.coin, output.amount, output.generation));
             if let Some(step) = step {
                 self.insert_step(step);
             }

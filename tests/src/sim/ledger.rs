@@ -11,7 +11,7 @@ use lockstep_core::output::{CoinId, Output};
 use lockstep_core::payout::{GhostKeys, GhostRequest};
 use lockstep_core::{Amount, AssetId, B256, Mix, Uuid};
 
-use super::setup::{UserKeys, group};
+use super::setup::{UserKeys, generation_of, group_of};
 
 /// A payment from outside.
 #[derive(Clone, Debug)]
@@ -82,8 +82,12 @@ pub(super) struct Ledger {
     requests: BTreeMap<Uuid, Request>,
     /// Outputs to the group that are final and not listed.
     unlisted: BTreeSet<CoinId>,
-    /// The group's outputs as the API lists them.
+    /// The outputs at all the group's addresses, as the API lists them; which generation one counts to, its reader says.
     pub(super) listed: Vec<Output>,
+    /// The address of each.
+    pub(super) places: BTreeMap<Uuid, Mix>,
+    /// The generation whose address people use.
+    pub(super) generation: usize,
     payments: u64,
     /// What came from outside to the group, by asset.
     pub(super) came: BTreeMap<AssetId, u128>,
@@ -173,8 +177,9 @@ impl Ledger {
         }
         let coins = self.coin_keys(transaction).ok_or(Refused::Sum)?;
         signed.verify(&coins).map_err(Refused::Signatures)?;
+        let senders = coins.first().and_then(|coin| self.owners_of(&coin.keys, coin.script.threshold().ok()?));
         self.locks.extend(inputs.into_iter().map(|input| (input, hash)));
-        self.keep(transaction.clone(), true, Some(group()), None);
+        self.keep(transaction.clone(), true, senders, None);
         Ok(())
     }
 
@@ -202,7 +207,7 @@ impl Ledger {
             let keys = CoinKeys { keys: output.keys.clone(), script: output.script.clone() };
             let coin = Coin { asset: transaction.asset(), amount: output.amount, keys, mask: output.mask };
             self.coins.insert(id, coin);
-            let total = if self.receivers(output) == Some(group()) {
+            let total = if self.receivers(output).is_some_and(|mix| generation_of(&mix).is_some()) {
                 self.unlisted.insert(id);
                 if ours {
                     continue;
@@ -220,8 +225,12 @@ impl Ledger {
 
     /// Who gets an output whose keys the key service made.
     pub(super) fn receivers(&self, output: &Paid) -> Option<Mix> {
-        let users = output.keys.iter().map(|key| self.owners.get(key).copied()).collect::<Option<Vec<_>>>()?;
-        Some(Mix::of_users(users, output.script.threshold().ok()?))
+        self.owners_of(&output.keys, output.script.threshold().ok()?)
+    }
+
+    fn owners_of(&self, keys: &[RawKey], threshold: u8) -> Option<Mix> {
+        let users = keys.iter().map(|key| self.owners.get(key).copied()).collect::<Option<Vec<_>>>()?;
+        Some(Mix::of_users(users, threshold))
     }
 
     /// A coin of the group that nothing has spent or locked.
@@ -298,9 +307,11 @@ impl Ledger {
         self.unlisted.remove(&coin);
         self.sequence += gap;
         let Admitted { transaction, senders, inscription, .. } = &self.transactions[&coin.transaction];
-        let name = format!("{}:{}", coin.transaction, coin.index);
+        let id = Uuid::new_v5(&Uuid::nil(), format!("{}:{}", coin.transaction, coin.index).as_bytes());
+        let place = self.receivers(&transaction.outputs()[usize::from(coin.index)]);
+        self.places.extend(place.map(|place| (id, place)));
         self.listed.push(Output {
-            id: Uuid::new_v5(&Uuid::nil(), name.as_bytes()),
+            id,
             sequence: self.sequence,
             created_at: self.now,
             coin,
@@ -322,12 +333,17 @@ impl Ledger {
 
     // ------------------------------------------------------------------ the outside
 
-    /// Somebody pays the group.
+    /// Somebody pays the group at the address that people use.
     pub(super) fn pay(&mut self, payment: Payment) -> Option<B256> {
+        self.pay_at(payment, self.generation)
+    }
+
+    /// Somebody pays the address of a generation.
+    pub(super) fn pay_at(&mut self, payment: Payment, generation: usize) -> Option<B256> {
         let hint = Uuid::new_v5(&Uuid::nil(), format!("payment {}", self.payments).as_bytes());
-        let receivers = group().users()?;
-        let keys = self.issue(&GhostRequest { receivers, index: 0, hint })?;
-        let output = Paid::of_keys(Amount::from_units(payment.amount), keys.keys, keys.mask, group().threshold());
+        let group = group_of(generation);
+        let keys = self.issue(&GhostRequest { receivers: group.users()?, index: 0, hint })?;
+        let output = Paid::of_keys(Amount::from_units(payment.amount), keys.keys, keys.mask, group.threshold());
         self.pay_to(payment, output)
     }
 

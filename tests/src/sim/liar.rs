@@ -13,7 +13,9 @@ use super::chain::Delivery;
 use super::ledger::Payment;
 use super::member::{Member, Outside, delivery, payouts_resolve, request_ids};
 use super::network::{Ask, Partial, Said};
-use super::setup::{CHAINS, FLOOR, GROUP_ID, UserKeys, dealing, group, group_signature, member_user, single};
+use super::setup::{
+    CHAINS, FLOOR, GENERATIONS, GROUP_ID, UserKeys, group_of, group_signature, member_user, share, single,
+};
 
 /// The lie in place of an answer, different each time and for each peer; one time in four it is the truth.
 pub(super) fn twist(said: Said, ask: Ask, liar: u8, out: &mut Outside<'_>) -> Said {
@@ -43,7 +45,8 @@ pub(super) fn twist(said: Said, ask: Ask, liar: u8, out: &mut Outside<'_>) -> Sa
 }
 
 fn lie_about(sequence: u64, truth: Partial, lie: u32, noise: B256, liar: u8) -> Option<Partial> {
-    let share = &dealing().shares[usize::from(liar - 1)];
+    let generations = 0..GENERATIONS.len() as u32;
+    let Some(share) = generations.rev().find_map(|generation| share(generation, liar)) else { return Some(truth) };
     match lie {
         1 => Some(Partial { signature: share.sign_digest(&noise), ..truth }),
         2 => {
@@ -53,7 +56,7 @@ fn lie_about(sequence: u64, truth: Partial, lie: u32, noise: B256, liar: u8) -> 
         }
         _ => {
             let other = Checkpoint { sequence, history: noise, root: truth.root };
-            Some(Partial { history: noise, root: truth.root, signature: share.sign_digest(&other.digest(&GROUP_ID)) })
+            Some(Partial { history: noise, signature: share.sign_digest(&other.digest(&GROUP_ID)), ..truth })
         }
     }
 }
@@ -151,9 +154,8 @@ fn grab_key(liar: &Member, out: &mut Outside<'_>) {
     let Some((id, payout)) = open.get(out.random.random_range(0..open.len().max(1))) else { return };
     let names = (**id, payout.attempts.number(), seed(&GROUP_ID, **id, payout.attempts.number()));
     let resolve = |coin: &_| payouts_resolve(&liar.disk, coin);
-    let Ok(plan) = Plan::new(&payout.derived, names, resolve, |generation| (generation == 0).then(group)) else {
-        return;
-    };
+    let group = |generation| Some(group_of(generation as usize));
+    let Ok(plan) = Plan::new(&payout.derived, names, resolve, group) else { return };
     let Some(keys) = out.ledger.issue_keys(&plan.key_requests()) else { return };
     let Ok(transaction) = plan.build(&keys) else { return };
     let Some(first) = transaction.outputs().first() else { return };

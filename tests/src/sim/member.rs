@@ -2,13 +2,16 @@
 
 mod answers;
 mod certify;
+mod generations;
 mod payouts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use lockstep_core::Uuid;
+use lockstep_core::group::roster::Roster;
+use lockstep_core::group::{Addresses, Generations};
 use lockstep_core::machine::Machine;
 use lockstep_core::trace::ChainId;
+use lockstep_core::{B256, Uuid};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
@@ -22,7 +25,7 @@ use super::checks::Watch;
 use super::disk::{Commit, Disk};
 use super::ledger::Ledger;
 use super::network::{Ask, Network, Packet, Said};
-use super::setup::{CHAINS, MEMBERS};
+use super::setup::{CHAINS, PERSONS, index_in};
 use super::{Checked, Fault, Tally, broken};
 
 /// Everything that a member can reach.
@@ -35,6 +38,8 @@ pub(super) struct Outside<'a> {
     pub(super) tally: &'a mut Tally,
     /// Deliveries may be lost.
     pub(super) faults: bool,
+    /// Outcomes of ceremonies.
+    pub(super) made: &'a [Roster],
 }
 
 impl Outside<'_> {
@@ -47,25 +52,35 @@ pub(super) struct Member {
     pub(super) index: u8,
     pub(super) disk: Disk,
     pub(super) alive: Option<Alive>,
+    /// It has taken part in a ceremony, and runs since.
+    pub(super) is_enrolled: bool,
     pub(super) is_liar: bool,
     pub(super) fault: Option<Fault>,
+    /// The newest generation that this member saw sign: for the checks.
+    pub(super) has_proved: Option<u32>,
 }
 
 /// What a crash takes.
 pub(super) struct Alive {
     pub(super) machine: Machine,
+    /// The group's addresses as of the last commit, and the rosters on the disk.
+    pub(super) addresses: Addresses,
+    known: Generations,
     /// Derived and not committed yet.
     staged: Option<Commit>,
     /// Questions of peers, and whether the promise behind the answer is durable.
     asked: VecDeque<(u8, Ask, bool)>,
     certify: Option<Certify>,
     signing: BTreeMap<Uuid, Signing>,
-    suspects: BTreeSet<u8>,
+    /// By roster and index.
+    suspects: BTreeSet<(B256, u8)>,
 }
 
 impl Member {
     pub(super) fn new(index: u8, is_liar: bool, fault: Option<Fault>) -> Self {
-        Self { index, disk: Disk::default(), alive: None, is_liar, fault }
+        let mut disk = Disk::default();
+        disk.shares.extend(index_in(0, index).map(|_| 0));
+        Self { index, disk, alive: None, is_enrolled: index_in(0, index).is_some(), is_liar, fault, has_proved: None }
     }
 
     /// Derives the volatile half from the disk.
@@ -75,6 +90,8 @@ impl Member {
             watch.promises_outlive_crashes(self.index, &self.disk)?;
         }
         self.alive = Some(Alive {
+            addresses: Addresses::of(machine.core()),
+            known: generations::known(&self.disk),
             machine,
             staged: None,
             asked: VecDeque::new(),
@@ -106,6 +123,10 @@ impl Member {
         }
         let is_asked = self.alive.as_ref().is_some_and(|alive| !alive.asked.is_empty());
         match out.random.random_range(0..12) {
+            0 if out.chance(10) => {
+                self.learn(out.made, out.tally);
+                Ok(())
+            }
             0..2 => self.drive(out),
             2..6 if is_asked => self.answer(out),
             2..9 => self.certify(out),
@@ -120,12 +141,13 @@ impl Member {
             if !self.is_liar {
                 out.watch.members_derive_alike(self.index, &commit)?;
             }
-            return self.disk.commit(commit);
+            self.disk.commit(commit)?;
+            alive.addresses = Addresses::of(alive.machine.core());
+            return Ok(());
         }
         let mut commit = Commit::default();
         let page = out.random.random_range(1..=5);
-        for output in out.ledger.listed.iter().skip(self.disk.outputs.len()).take(page) {
-            let mut output = output.clone();
+        for mut output in generations::page(out.ledger, &self.disk, &alive.addresses, page, self.fault) {
             if self.fault == Some(Fault::OwnClock) {
                 output.created_at += 1;
             }
@@ -160,7 +182,7 @@ impl Member {
         let Some(alive) = &mut self.alive else { return };
         match (packet.said, packet.ask) {
             // A member bounds what its peers may ask of it at once.
-            (None, ask) if alive.asked.len() < 4 * usize::from(MEMBERS) => {
+            (None, ask) if alive.asked.len() < 4 * usize::from(PERSONS) => {
                 alive.asked.push_back((packet.from, ask, false));
             }
             (Some(Said::Partial(Some(partial))), Ask::Partial(sequence)) => {
@@ -183,9 +205,10 @@ impl Member {
         }
     }
 
-    /// Asks one of the others that is not in `known`.
-    fn ask(&self, ask: Ask, known: &BTreeSet<u8>, out: &mut Outside<'_>) {
-        let others: Vec<u8> = (1..=MEMBERS).filter(|other| *other != self.index && !known.contains(other)).collect();
+    /// Asks one of `among` that is another and not in `known`.
+    fn ask(&self, ask: Ask, among: &[u8], known: &BTreeSet<u8>, out: &mut Outside<'_>) {
+        let is_other = |other: &u8| *other != self.index && !known.contains(other);
+        let others: Vec<u8> = among.iter().copied().filter(is_other).collect();
         if others.is_empty() || out.network.len() > 200 {
             return;
         }
@@ -199,6 +222,21 @@ impl Member {
         let records = |chain: &ChainId| self.disk.records.get(chain).map_or(0, Vec::len);
         let read = CHAINS.iter().all(|chain| records(chain) == chains[chain].final_records().len());
         !staged && read && self.disk.outputs.len() == ledger.listed.len()
+    }
+
+    /// It should run and does not.
+    pub(super) fn is_down(&self) -> bool {
+        self.is_enrolled && self.alive.is_none()
+    }
+
+    /// How many switches it has derived.
+    pub(super) fn switches(&self) -> usize {
+        self.alive.as_ref().map_or(0, |alive| alive.machine.core().switches().len())
+    }
+
+    /// Outputs that came too early and wait for a decision.
+    pub(super) fn set_aside(&self) -> Vec<Uuid> {
+        self.alive.iter().flat_map(|alive| alive.machine.core().late()).map(|output| output.id).collect()
     }
 
     /// Outbounds that wait in escrow.

@@ -27,6 +27,8 @@ pub(super) enum Said {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Partial {
+    /// Digest of the roster whose share signed.
+    pub(super) roster: B256,
     pub(super) history: B256,
     pub(super) root: B256,
     pub(super) signature: PartialSignature,

@@ -3,18 +3,26 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use lockstep_core::bls::{Dealing, PartialSignature, Signature};
+use ed25519_dalek::SigningKey;
+use lockstep_core::bls::{Dealing, PartialSignature, SecretKey, SecretShare, Signature, default_threshold};
 use lockstep_core::derive::{AssetRule, ChainRule, Config, DAY_NS, Fee, HOUR_NS, MEMO_MAX};
+use lockstep_core::dkg::{Binding, Body, Item};
+use lockstep_core::group::Member;
+use lockstep_core::group::roster::{Certificate, Marks, Roster};
 use lockstep_core::machine::{ContractPlace, Rules};
 use lockstep_core::mixin::{PrivateKey, PublicKey};
 use lockstep_core::operation::{Caps, MemoRules};
 use lockstep_core::trace::{ChainId, Trace};
 use lockstep_core::{Address, Amount, AssetId, B256, Mix, Uuid};
 
-/// Members of the group.
+/// Members of the group as it opens.
 pub(super) const MEMBERS: u8 = 5;
-/// n − ⌊(n − 1) / 3⌋.
+/// n − ⌊(n − 1) / 3⌋ of them.
 pub(super) const THRESHOLD: u8 = 4;
+/// Everybody who may ever be a member, by number.
+pub(super) const PERSONS: u8 = 7;
+/// Who is a member, generation by generation: one is replaced, one joins, one leaves. A member's index is its place here.
+pub(super) const GENERATIONS: [&[u8]; 4] = [&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 6], &[1, 2, 3, 4, 6, 7], &[2, 3, 4, 6, 7]];
 pub(super) const CHAINS: [ChainId; 2] = [31_337, 31_338];
 /// The asset of fees; processes take it too.
 pub(super) const FEE_ASSET: AssetId = AssetId([1; 32]);
@@ -56,7 +64,73 @@ pub(super) fn single(number: u128) -> Mix {
 }
 
 pub(super) fn group() -> Mix {
-    Mix::of_users((1..=MEMBERS).map(member_user), THRESHOLD)
+    group_of(0)
+}
+
+fn threshold_of(generation: usize) -> u8 {
+    default_threshold(GENERATIONS[generation].len() as u8)
+}
+
+/// The group's address in a generation.
+pub(super) fn group_of(generation: usize) -> Mix {
+    Mix::of_users(GENERATIONS[generation].iter().copied().map(member_user), threshold_of(generation))
+}
+
+/// The generation whose address this is.
+pub(super) fn generation_of(mix: &Mix) -> Option<usize> {
+    (0..GENERATIONS.len()).find(|generation| group_of(*generation) == *mix)
+}
+
+/// The persons behind an address, and how many of them sign.
+pub(super) fn persons_of(mix: &Mix) -> (Vec<u8>, usize) {
+    let users = mix.users().unwrap_or_default();
+    (users.into_iter().map(|user| user.as_u128() as u8).collect(), mix.threshold().into())
+}
+
+/// A person's index in a generation.
+pub(super) fn index_in(generation: u32, person: u8) -> Option<u8> {
+    let place = GENERATIONS.get(generation as usize)?.iter().position(|member| *member == person)?;
+    u8::try_from(place + 1).ok()
+}
+
+/// A person's share in a generation.
+pub(super) fn share(generation: u32, person: u8) -> Option<&'static SecretShare> {
+    let index = index_in(generation, person)?;
+    dealing(generation as usize).shares.get(usize::from(index - 1))
+}
+
+fn identity(person: u8) -> SigningKey {
+    SigningKey::from_bytes(&[0x40 | person; 32])
+}
+
+/// What the ceremony of a generation leaves; all its members vouch for it.
+pub(super) fn roster(generation: usize, marks: Marks) -> Roster {
+    let member = |(index, person): (u8, &u8)| Member {
+        index,
+        name: format!("m{person}"),
+        user: member_user(*person),
+        identity: identity(*person).verifying_key(),
+        peer: format!("http://m{person}:7700"),
+    };
+    let persons = GENERATIONS[generation];
+    let members = (1..).zip(persons).map(member).collect();
+    let number = generation as u32;
+    let roster = Roster::uncertified(GROUP_ID, number, members, dealing(generation).group.clone());
+    if generation == 0 {
+        return roster;
+    }
+    let (proposal, set) = (B256::repeat_byte(1), B256::repeat_byte(2));
+    let binding = Binding { group_id: GROUP_ID, round: number, generation: number, proposal };
+    let ready = Body::Ready { set, roster: roster.digest(), marks: marks.digest() };
+    let sign = |person: &u8| Item::sign(&binding, ready.clone(), &identity(*person)).signature;
+    let ready = (1..).zip(persons.iter().map(sign)).collect();
+    let certificate = Certificate { round: number, proposal, set, marks, ready };
+    roster.certified(certificate).expect("all of them vouch")
+}
+
+/// The identity key by which rosters know a person.
+pub(super) fn identity_key(person: u8) -> [u8; 32] {
+    identity(person).verifying_key().to_bytes()
 }
 
 pub(super) fn trace_id(trace: &Trace) -> Uuid {
@@ -89,17 +163,26 @@ impl UserKeys {
     }
 }
 
-/// Dealing takes a while and is the same in every world.
-pub(super) fn dealing() -> &'static Dealing {
-    static DEALING: OnceLock<Dealing> = OnceLock::new();
-    DEALING.get_or_init(|| Dealing::from_seed(&[0x5e; 32], THRESHOLD, MEMBERS).expect("a legal size"))
+/// The shares of each generation: of one key, under polynomials of their own. It takes a while, and is the same in every
+/// world.
+pub(super) fn dealing(generation: usize) -> &'static Dealing {
+    static DEALINGS: OnceLock<Vec<Dealing>> = OnceLock::new();
+    let deal = |generation: usize| {
+        let coefficient = |place: u8| {
+            let seed = if place == 0 { [0x5e; 32] } else { [generation as u8; 32] };
+            SecretKey::derive(&seed, &[place]).expect("a scalar")
+        };
+        let coefficients: Vec<_> = (0..threshold_of(generation)).map(coefficient).collect();
+        Dealing::from_coefficients(&coefficients, GENERATIONS[generation].len() as u8).expect("a legal size")
+    };
+    &DEALINGS.get_or_init(|| (0..GENERATIONS.len()).map(deal).collect())[generation]
 }
 
-/// The group's signature, made by members `signers`; `None` where they are too few.
+/// The group's signature, made by members `signers` of the first generation; `None` where they are too few.
 pub(super) fn group_signature(digest: &B256, signers: &[u8]) -> Option<Signature> {
-    let shares = dealing().shares.iter().filter(|share| signers.contains(&share.index()));
+    let shares = dealing(0).shares.iter().filter(|share| signers.contains(&share.index()));
     let partials: Vec<PartialSignature> = shares.map(|share| share.sign_digest(digest)).collect();
-    dealing().group.recover_digest(digest, &partials, &Default::default()).ok().map(|recovered| recovered.signature)
+    dealing(0).group.recover_digest(digest, &partials, &Default::default()).ok().map(|recovered| recovered.signature)
 }
 
 /// The rules of the group file. Few inputs a transaction, so that consolidation happens.
@@ -124,7 +207,7 @@ pub(super) fn rules() -> Rules {
     };
     Rules {
         derive,
-        memo: MemoRules { group_id: GROUP_ID, group_key: Some(*dealing().group.key()), aliases: BTreeMap::new() },
+        memo: MemoRules { group_id: GROUP_ID, group_key: Some(*dealing(0).group.key()), aliases: BTreeMap::new() },
         places: CHAINS.iter().map(|chain| (*chain, place(*chain))).collect(),
         group_id: GROUP_ID,
         group_digest: B256::repeat_byte(0x68),

@@ -12,8 +12,8 @@ use super::Tally;
 use super::chain::{Call, Chain, ECHO, FAIL};
 use super::ledger::{Ledger, Payment};
 use super::setup::{
-    ASSETS, CAP, DEVELOPERS, FEE, FEE_ASSET, FLOOR, GROUP_ID, MINIMUM, THRESHOLD, developer, group, group_signature,
-    single, user,
+    ASSETS, CAP, DEVELOPERS, FEE, FEE_ASSET, FLOOR, GROUP_ID, MINIMUM, THRESHOLD, developer, group, group_of,
+    group_signature, single, user,
 };
 
 fn pick<T: Clone>(random: &mut StdRng, of: &[T]) -> T {
@@ -36,8 +36,8 @@ pub(super) fn tick(ledger: &mut Ledger, member: u8) {
     ledger.pay(Payment { asset: FEE_ASSET, amount: 1, senders, extra: tick_memo(), inscription: None });
 }
 
-/// Somebody pays: mostly a call, sometimes what must be refunded or kept.
-pub(super) fn act(ledger: &mut Ledger, random: &mut StdRng, tally: &mut Tally) {
+/// Somebody pays: mostly a call, sometimes what must be refunded or kept. `most` is the newest generation there will be.
+pub(super) fn act(ledger: &mut Ledger, most: usize, random: &mut StdRng, tally: &mut Tally) {
     tally.count("payments");
     let process = developer(random.random_range(0..DEVELOPERS)).0;
     let payload = pick(random, &[b"ok".to_vec(), b"ok".to_vec(), ECHO.to_vec(), FAIL.to_vec(), vec![7; 65]]);
@@ -51,6 +51,12 @@ pub(super) fn act(ledger: &mut Ledger, random: &mut StdRng, tally: &mut Tally) {
         senders: Some(who.clone()),
         extra: Vec::new(),
         inscription: None,
+    };
+    // Many go on using an address that they know; somebody hears of the next one too early.
+    let generation = match random.random_range(0..10) {
+        0..2 => ledger.generation.saturating_sub(1),
+        2 if ledger.generation < most => ledger.generation + 1,
+        _ => ledger.generation,
     };
     let mut memo = Some(call.clone());
     match random.random_range(0..24) {
@@ -72,7 +78,10 @@ pub(super) fn act(ledger: &mut Ledger, random: &mut StdRng, tally: &mut Tally) {
         _ => {}
     }
     payment.extra = memo.and_then(|memo| memo.encode().ok()).unwrap_or_else(|| b"no operation at all".to_vec());
-    ledger.pay(payment);
+    if generation != ledger.generation {
+        tally.count(if generation > ledger.generation { "payments too early" } else { "payments to an old address" });
+    }
+    ledger.pay_at(payment, generation);
 }
 
 /// A process asks the group to pay somebody: known or unknown, a user or a set, or nobody that can be paid.
@@ -112,14 +121,15 @@ pub(super) fn send(chain: &mut Chain, random: &mut StdRng, tally: &mut Tally) {
 pub(super) fn decide(
     ledger: &mut Ledger,
     waiting: &[(ChainId, u64)],
+    late: &[Uuid],
     decided: &mut Vec<Vec<u8>>,
     random: &mut StdRng,
     tally: &mut Tally,
 ) {
     let units = Amount::from_units;
     let asset = pick(random, &ASSETS);
-    let number = decided.len() as u64;
-    let body = match (random.random_range(0..8), waiting.last()) {
+    let body = match (random.random_range(0..9), waiting.last()) {
+        (8, _) if !late.is_empty() => DecisionBody::Admit { output: pick(random, late) },
         (6, _) if !ledger.listed.is_empty() => {
             // Most of them are not unclaimed: then nothing is paid.
             let output = ledger.listed[random.random_range(0..ledger.listed.len())].id;
@@ -141,11 +151,7 @@ pub(super) fn decide(
         }
         _ => DecisionBody::Update { process: developer(random.random_range(0..DEVELOPERS)).0, assets: None },
     };
-    let unsigned = SignedDecision { number, body, signature: [0; 48] };
-    let signers: Vec<u8> = (1..=THRESHOLD).collect();
-    let Some(signature) = group_signature(&unsigned.digest(&GROUP_ID), &signers) else { return };
-    let signed = SignedDecision { signature: signature.compress(), ..unsigned };
-    let Some(memo) = Operation::decision(&signed).ok().and_then(|operation| operation.encode().ok()) else { return };
+    let Some(memo) = signed(decided.len() as u64, body) else { return };
     let copy = !decided.is_empty() && random.random_range(0..5) == 0;
     let extra = if copy { pick(random, decided) } else { memo.clone() };
     if !copy {
@@ -153,4 +159,23 @@ pub(super) fn decide(
     }
     tally.count("decisions");
     ledger.pay(Payment { asset: FEE_ASSET, amount: MINIMUM, senders: Some(single(1)), extra, inscription: None });
+}
+
+/// Governance hands the group on to the members of the next generation.
+pub(super) fn switch(ledger: &mut Ledger, generation: usize, decided: &mut Vec<Vec<u8>>, tally: &mut Tally) {
+    let Some(memo) = signed(decided.len() as u64, DecisionBody::Switch { group: group_of(generation) }) else { return };
+    decided.push(memo.clone());
+    tally.count("switches");
+    let senders = Some(single(1));
+    ledger.pay(Payment { asset: FEE_ASSET, amount: MINIMUM, senders, extra: memo, inscription: None });
+    ledger.generation = generation;
+}
+
+/// A decision with the group's signature, as a memo.
+fn signed(number: u64, body: DecisionBody) -> Option<Vec<u8>> {
+    let unsigned = SignedDecision { number, body, signature: [0; 48] };
+    let signers: Vec<u8> = (1..=THRESHOLD).collect();
+    let signature = group_signature(&unsigned.digest(&GROUP_ID), &signers)?;
+    let signed = SignedDecision { signature: signature.compress(), ..unsigned };
+    Operation::decision(&signed).ok()?.encode().ok()
 }

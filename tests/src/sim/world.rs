@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_core::group::roster::Roster;
 use lockstep_core::trace::ChainId;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -11,7 +12,9 @@ use super::checks::{self, Watch};
 use super::ledger::Ledger;
 use super::member::{Member, Outside};
 use super::network::Network;
-use super::setup::{CHAINS, DEVELOPERS, FEE, MEMBERS, STEP_NS, THRESHOLD, developer};
+use super::setup::{
+    CHAINS, DEVELOPERS, FEE, GENERATIONS, MEMBERS, PERSONS, STEP_NS, THRESHOLD, developer, index_in, roster,
+};
 use super::{Checked, Fault, Options, Tally, broken, liar, users};
 
 /// Steps within which a world must come to rest once faults have stopped.
@@ -30,6 +33,10 @@ pub(super) struct World {
     liars: Vec<u8>,
     watch: Watch,
     decided: Vec<Vec<u8>>,
+    /// Steps at which ceremonies end and switches are decided, generation by generation from 1.
+    plan: Vec<(u64, u64)>,
+    made: Vec<Roster>,
+    switched_at: u64,
     tally: Tally,
 }
 
@@ -42,17 +49,36 @@ impl World {
         let faulty = (first + MEMBERS - 1) % MEMBERS + 1;
         let watch = Watch::default();
         let mut members = Vec::new();
-        for index in 1..=MEMBERS {
+        for index in 1..=PERSONS {
             let affected = index == faulty || options.fault == Some(Fault::PublicRequestsOnly);
             let fault = options.fault.filter(|_| affected && !liars.contains(&index));
             let mut member = Member::new(index, liars.contains(&index), fault);
-            member.start(&watch)?;
+            if member.is_enrolled {
+                member.start(&watch)?;
+            }
             members.push(member);
         }
+        let plan = plan(&options, &mut random);
         let chains = CHAINS.iter().map(|chain| (*chain, Chain::new(*chain))).collect();
         let (ledger, network, tally) = (Ledger::default(), Network::default(), Tally::default());
         let decided = Vec::new();
-        Ok(Self { options, random, step: 0, ledger, chains, network, members, liars, watch, decided, tally })
+        let made = Vec::new();
+        Ok(Self {
+            options,
+            random,
+            step: 0,
+            ledger,
+            chains,
+            network,
+            members,
+            liars,
+            watch,
+            decided,
+            plan,
+            made,
+            switched_at: 0,
+            tally,
+        })
     }
 
     pub(super) fn run(&mut self) -> Checked {
@@ -62,6 +88,7 @@ impl World {
         }
         while self.step < self.options.steps {
             self.tick()?;
+            self.change_members()?;
             self.disturb()?;
         }
         self.say("faults stop");
@@ -78,6 +105,7 @@ impl World {
         // Contracts use what they got meanwhile, in fair weather.
         for _ in 0..self.options.steps / 2 {
             self.tick()?;
+            self.change_members()?;
             if self.random.random_range(0..100) == 0 {
                 self.send();
             }
@@ -127,8 +155,8 @@ impl World {
 
     fn outside(&mut self, who: usize) -> (&mut Member, Outside<'_>) {
         let faults = self.step < self.options.steps;
-        let Self { ledger, chains, network, watch, random, tally, members, .. } = self;
-        (&mut members[who], Outside { ledger, chains, network, watch, random, tally, faults })
+        let Self { ledger, chains, network, watch, random, tally, members, made, .. } = self;
+        (&mut members[who], Outside { ledger, chains, network, watch, random, tally, faults, made })
     }
 
     /// The network brings a packet.
@@ -179,15 +207,45 @@ impl World {
         if chain.finalize() { self.watch.custody_is_what_was_delivered(chain, &self.members) } else { Ok(()) }
     }
 
+    /// The ceremony of the next generation ends, or the switch to it is decided; which comes first is the plan's. A crash
+    /// is likely then.
+    fn change_members(&mut self) -> Checked {
+        let generation = self.made.len() + 1;
+        if self.plan.get(generation - 1).is_some_and(|(made_at, _)| self.step >= *made_at) {
+            self.say(&format!("the ceremony of generation {generation} has ended"));
+            self.made.push(roster(generation, self.watch.marks()));
+            for member in self.members.iter_mut().filter(|member| !member.is_enrolled) {
+                if index_in(generation as u32, member.index).is_some() {
+                    member.is_enrolled = true;
+                    member.start(&self.watch)?;
+                }
+            }
+        }
+        let generation = self.ledger.generation + 1;
+        let is_planned = self.plan.get(generation - 1).is_some_and(|(_, switched_at)| self.step >= *switched_at);
+        // One switch must have its place in the order before the next is decided.
+        if is_planned && self.members.iter().any(|member| member.switches() >= generation - 1) {
+            self.say(&format!("the switch to generation {generation} is decided"));
+            users::switch(&mut self.ledger, generation, &mut self.decided, &mut self.tally);
+            self.switched_at = self.step;
+        }
+        let is_faulty = self.step < self.options.steps && self.ledger.generation > 0;
+        if is_faulty && self.step < self.switched_at + 400 && self.random.random_range(0..80) == 0 {
+            self.crash();
+        }
+        Ok(())
+    }
+
     /// What users, faults and liars do besides; at most one thing a step.
     fn disturb(&mut self) -> Checked {
         match self.random.random_range(0..1_000) {
-            0..15 => users::act(&mut self.ledger, &mut self.random, &mut self.tally),
+            0..15 => users::act(&mut self.ledger, self.plan.len(), &mut self.random, &mut self.tally),
             100..130 => self.send(),
             // Each costs a pairing at each member, and again at each restart.
             22 if self.random.random_range(0..2) == 0 => {
                 let waiting: Vec<_> = self.members.iter().flat_map(Member::waiting).collect();
-                users::decide(&mut self.ledger, &waiting, &mut self.decided, &mut self.random, &mut self.tally);
+                let late: Vec<_> = self.members.iter().flat_map(Member::set_aside).collect();
+                users::decide(&mut self.ledger, &waiting, &late, &mut self.decided, &mut self.random, &mut self.tally);
             }
             24..29 => self.crash(),
             32..57 => self.restart()?,
@@ -217,7 +275,7 @@ impl World {
     }
 
     fn restart(&mut self) -> Checked {
-        let down: Vec<usize> = (0..self.members.len()).filter(|who| self.members[*who].alive.is_none()).collect();
+        let down: Vec<usize> = (0..self.members.len()).filter(|who| self.members[*who].is_down()).collect();
         if down.is_empty() {
             return Ok(());
         }
@@ -228,7 +286,7 @@ impl World {
     }
 
     fn restart_all(&mut self) -> Checked {
-        for member in &mut self.members {
+        for member in self.members.iter_mut().filter(|member| member.is_enrolled) {
             // A last crash for all of them at once: what they know is what they wrote.
             member.crash();
             member.start(&self.watch)?;
@@ -287,4 +345,18 @@ impl World {
         }
         tally
     }
+}
+
+/// When the members change: up to three times, far enough from each other and from the end of the faults.
+fn plan(options: &Options, random: &mut StdRng) -> Vec<(u64, u64)> {
+    let most = if options.members_change { GENERATIONS.len() } else { 1 };
+    let changes = random.random_range(0..most) as u64;
+    let part = options.steps * 4 / 5 / changes.max(1);
+    let times = (0..changes).map(|change| {
+        let mut at = || change * part + part / 4 + random.random_range(0..part / 2);
+        let (first, second) = (at(), at());
+        // Mostly the ceremony is over before anybody decides.
+        if random.random_range(0..5) > 0 { (first.min(second), first.max(second)) } else { (first, second) }
+    });
+    times.collect()
 }

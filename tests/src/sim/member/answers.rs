@@ -4,7 +4,7 @@ use lockstep_core::checkpoint::Checkpoint;
 
 use super::super::liar;
 use super::super::network::{Ask, Packet, Partial, Said};
-use super::super::setup::{GROUP_ID, dealing};
+use super::super::setup::GROUP_ID;
 use super::super::{Checked, Fault};
 use super::{Member, Outside};
 
@@ -16,6 +16,10 @@ impl Member {
         };
         if let (Ask::Partial(sequence), false) = (ask, promised) {
             let Some(checkpoint) = self.disk.steps.get(&sequence).copied() else { return Ok(()) };
+            let Some(roster) = self.active() else { return Ok(()) };
+            if self.share_of(&roster)?.is_none() {
+                return Ok(());
+            }
             if self.fault != Some(Fault::SpeaksFirst) {
                 self.disk.guard_checkpoint(sequence, checkpoint.digest(&GROUP_ID))?;
             }
@@ -25,7 +29,7 @@ impl Member {
             return Ok(());
         }
         let mut said = match ask {
-            Ask::Partial(sequence) => Said::Partial(self.partial(sequence)),
+            Ask::Partial(sequence) => Said::Partial(self.partial(sequence)?),
             Ask::Hash(id, attempt) => Said::Hash(self.disk.payloads.get(&(id, attempt)).map(|payload| payload.hash())),
             Ask::Signatures(id, attempt) => Said::Signatures(self.disk.signatures.get(&(id, attempt)).cloned()),
         };
@@ -33,6 +37,7 @@ impl Member {
             said = liar::twist(said, ask, self.index, out);
         } else {
             out.watch.writes_before_it_speaks(self.index, ask, &said, &self.disk)?;
+            out.watch.signs_in_its_own_generation(self, &said)?;
             if let (Some(Fault::SpeaksFirst), Ask::Partial(sequence)) = (self.fault, ask) {
                 let checkpoint = self.disk.steps[&sequence];
                 self.disk.guard_checkpoint(sequence, checkpoint.digest(&GROUP_ID))?;
@@ -42,10 +47,11 @@ impl Member {
         Ok(())
     }
 
-    fn partial(&self, sequence: u64) -> Option<Partial> {
-        let checkpoint: Checkpoint = *self.disk.steps.get(&sequence)?;
-        let share = &dealing().shares[usize::from(self.index - 1)];
+    fn partial(&self, sequence: u64) -> Checked<Option<Partial>> {
+        let (Some(checkpoint), Some(roster)) = (self.disk.steps.get(&sequence), self.active()) else { return Ok(None) };
+        let Checkpoint { history, root, .. } = *checkpoint;
+        let Some(share) = self.share_of(&roster)? else { return Ok(None) };
         let signature = share.sign_digest(&checkpoint.digest(&GROUP_ID));
-        Some(Partial { history: checkpoint.history, root: checkpoint.root, signature })
+        Ok(Some(Partial { roster: roster.digest(), history, root, signature }))
     }
 }

@@ -2,10 +2,12 @@
 //! (`relayer/src/checkpoints.rs`, `relayer/src/offer.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use lockstep_core::B256;
 use lockstep_core::bls::{PartialSignature, RecoverError, Signature};
 use lockstep_core::checkpoint::Checkpoint;
+use lockstep_core::group::roster::Roster;
 use lockstep_core::message::{self, FIRST_HEAD};
 use lockstep_core::trace::ChainId;
 use rand::RngExt as _;
@@ -13,7 +15,7 @@ use rand::RngExt as _;
 use super::super::chain::{Batch, Delivery, State};
 use super::super::disk::Disk;
 use super::super::network::{Ask, Partial};
-use super::super::setup::{CHAINS, GROUP_ID, THRESHOLD, dealing};
+use super::super::setup::{CHAINS, GENERATIONS, GROUP_ID, index_in};
 use super::super::{Checked, broken};
 use super::{Member, Outside};
 
@@ -21,16 +23,29 @@ use super::{Member, Outside};
 pub(super) struct Certify {
     chain: ChainId,
     pub(super) checkpoint: Checkpoint,
+    roster: Arc<Roster>,
     is_promised: bool,
+    /// By index in the roster.
     partials: BTreeMap<u8, PartialSignature>,
+    /// Parts of other generations that came.
+    others_parts: u64,
     /// Other views of the same sequence, and who has them.
     others: BTreeMap<(B256, B256), BTreeSet<u8>>,
 }
 
 impl Certify {
+    /// Another view that t members have, and who they are.
+    fn diverged(&self) -> Option<(&(B256, B256), &BTreeSet<u8>)> {
+        let need = usize::from(self.roster.key().threshold());
+        self.others.iter().find(|(_, who)| who.len() >= need)
+    }
+
     pub(super) fn hear(&mut self, from: u8, partial: Partial) {
-        let Partial { history, root, signature } = partial;
-        if (history, root) == (self.checkpoint.history, self.checkpoint.root) {
+        let Partial { roster, history, root, signature } = partial;
+        let Some(from) = index_in(self.roster.generation(), from) else { return };
+        if roster != self.roster.digest() {
+            self.others_parts += 1;
+        } else if (history, root) == (self.checkpoint.history, self.checkpoint.root) {
             self.partials.insert(from, PartialSignature { index: from, ..signature });
         } else {
             self.others.entry((history, root)).or_default().insert(from);
@@ -40,12 +55,18 @@ impl Certify {
 
 impl Member {
     pub(super) fn certify(&mut self, out: &mut Outside<'_>) -> Checked {
+        let Some(roster) = self.active() else { return Ok(()) };
+        let Some(share) = self.share_of(&roster)? else { return Ok(()) };
         let Some(alive) = &mut self.alive else { return Ok(()) };
-        let Some(mut certify) = alive.certify.take() else {
-            alive.certify = begin(&self.disk, out);
+        // What was begun before a switch is begun anew.
+        let Some(mut certify) = alive.certify.take().filter(|certify| certify.roster == roster) else {
+            alive.certify = begin(&self.disk, roster, out);
             return Ok(());
         };
         let Certify { chain, checkpoint, .. } = certify;
+        for _ in 0..std::mem::take(&mut certify.others_parts) {
+            out.tally.count("parts of another generation refused");
+        }
         let digest = checkpoint.digest(&GROUP_ID);
         if let Some(signature) = self.disk.certificates.get(&checkpoint.sequence) {
             let delivery = delivery(&self.disk, out.chains[&chain].head(), checkpoint, *signature);
@@ -59,35 +80,22 @@ impl Member {
         }
         if !certify.is_promised {
             self.disk.guard_checkpoint(checkpoint.sequence, digest)?;
-            let own = dealing().shares[usize::from(self.index - 1)].sign_digest(&digest);
+            let own = share.sign_digest(&digest);
             certify.is_promised = true;
-            certify.partials.insert(self.index, own);
-        } else if certify.partials.len() >= usize::from(THRESHOLD) {
-            let partials: Vec<_> = certify.partials.values().copied().collect();
-            let culprits = match dealing().group.recover_digest(&digest, &partials, &alive.suspects) {
-                Ok(recovered) => {
-                    self.disk.certificates.insert(checkpoint.sequence, recovered.signature);
-                    out.tally.count("checkpoints recovered");
-                    out.watch.one_checkpoint_per_sequence(checkpoint.sequence, digest)?;
-                    recovered.culprits
-                }
-                Err(RecoverError::TooFew { culprits, .. }) => culprits,
-                Err(error @ RecoverError::Inconsistent) => return broken("contradiction", error.to_string()),
-            };
-            for culprit in &culprits {
-                out.tally.count("bad partials named");
-                certify.partials.remove(culprit);
-            }
-            alive.suspects.extend(culprits);
-        } else if let Some(((history, _), who)) =
-            certify.others.iter().find(|(_, who)| who.len() >= usize::from(THRESHOLD))
-        {
+            certify.partials.insert(own.index, own);
+        } else if certify.partials.len() >= usize::from(roster.key().threshold()) {
+            self.recover(&mut certify, out)?;
+        } else if let Some(((history, _), who)) = certify.diverged() {
             return broken("contradiction", format!("members {who:?} agree on another history {history}"));
         } else {
-            let known = certify.partials.keys().copied().collect();
+            let persons = GENERATIONS[roster.generation() as usize];
+            let has = |person: &&u8| {
+                index_in(roster.generation(), **person).is_some_and(|i| certify.partials.contains_key(&i))
+            };
+            let known = persons.iter().filter(has).copied().collect();
             // Now and then the chain has moved on: begin anew.
             if out.chance(98) {
-                self.ask(Ask::Partial(checkpoint.sequence), &known, out);
+                self.ask(Ask::Partial(checkpoint.sequence), persons, &known, out);
             } else {
                 return Ok(());
             }
@@ -97,15 +105,46 @@ impl Member {
         }
         Ok(())
     }
+
+    /// The group's signature from t parts, and the culprits where some are bad.
+    fn recover(&mut self, certify: &mut Certify, out: &mut Outside<'_>) -> Checked {
+        let Some(alive) = &mut self.alive else { return Ok(()) };
+        let (checkpoint, roster) = (certify.checkpoint, Arc::clone(&certify.roster));
+        let (digest, name) = (checkpoint.digest(&GROUP_ID), roster.digest());
+        let partials: Vec<_> = certify.partials.values().copied().collect();
+        let of_roster = |(of, index): &(B256, u8)| (*of == name).then_some(*index);
+        let suspects = alive.suspects.iter().filter_map(of_roster).collect();
+        let recovered = roster.key().recover_digest(&digest, &partials, &suspects);
+        let culprits = match &recovered {
+            Ok(recovered) => &recovered.culprits,
+            Err(RecoverError::TooFew { culprits, .. }) => culprits,
+            Err(error @ RecoverError::Inconsistent) => return broken("contradiction", error.to_string()),
+        };
+        for culprit in culprits {
+            out.tally.count("bad partials named");
+            certify.partials.remove(culprit);
+            alive.suspects.insert((name, *culprit));
+        }
+        let Ok(recovered) = recovered else { return Ok(()) };
+        self.disk.certificates.insert(checkpoint.sequence, recovered.signature);
+        out.tally.count("checkpoints recovered");
+        out.watch.one_checkpoint_per_sequence(checkpoint.sequence, digest)?;
+        if roster.generation() > 0 {
+            out.tally.count("checkpoints of a later generation");
+        }
+        self.erase_before(&roster, out.tally);
+        Ok(())
+    }
 }
 
 /// A chain that has not seen all, and a sequence to bring it to: mostly the newest, sometimes an older one.
-fn begin(disk: &Disk, out: &mut Outside<'_>) -> Option<Certify> {
+fn begin(disk: &Disk, roster: Arc<Roster>, out: &mut Outside<'_>) -> Option<Certify> {
     let chain = CHAINS[out.random.random_range(0..CHAINS.len())];
     open(disk, chain, out.chains[&chain].head()).next()?;
     let behind = if out.chance(30) { out.random.random_range(0..4) } else { 0 };
     let checkpoint = *disk.steps.values().rev().nth(behind)?;
-    Some(Certify { chain, checkpoint, is_promised: false, partials: BTreeMap::new(), others: BTreeMap::new() })
+    let (partials, others) = (BTreeMap::new(), BTreeMap::new());
+    Some(Certify { chain, checkpoint, roster, is_promised: false, partials, others_parts: 0, others })
 }
 
 /// The mailboxes of a chain that are not delivered, with the head that the chain has.

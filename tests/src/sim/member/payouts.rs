@@ -13,8 +13,9 @@ use rand::RngExt as _;
 
 use super::super::disk::Disk;
 use super::super::network::Ask;
-use super::super::setup::{GROUP_ID, THRESHOLD, UserKeys, group, member_user, trace_id};
+use super::super::setup::{GROUP_ID, UserKeys, member_user, trace_id};
 use super::super::{Checked, Fault, broken};
+use super::generations::spenders;
 use super::{Member, Outside};
 
 /// Request ids that everybody can compute, as in the service.
@@ -61,6 +62,13 @@ impl Member {
             return Ok(());
         }
         let id = open[out.random.random_range(0..open.len())];
+        let Some(alive) = &self.alive else { return Ok(()) };
+        let Some((persons, need)) = spenders(&self.disk, &alive.addresses, &self.disk.payouts[&id].derived) else {
+            return broken("contradiction", format!("payout {id} spends what is at no address"));
+        };
+        if !persons.contains(&self.index) {
+            return self.observe(id, out);
+        }
         let attempt = self.disk.payouts[&id].attempts.number();
         let Some(payload) = self.disk.payloads.get(&(id, attempt)).cloned() else {
             return self.fix(id, attempt, out);
@@ -78,8 +86,8 @@ impl Member {
         let mut signing = alive.signing.remove(&id).filter(|signing| signing.attempt == attempt).unwrap_or_default();
         signing.attempt = attempt;
         let result = match self.disk.signatures.get(&(id, attempt)).cloned() {
-            None => self.sign(id, &payload, &mut signing, out),
-            Some(own) => self.push(id, &payload, &own, &mut signing, out),
+            None => self.sign(id, &payload, (&persons, need), &mut signing, out),
+            Some(own) => self.push(id, (&payload, &own), (&persons, need), &mut signing, out),
         };
         if let Some(alive) = &mut self.alive {
             alive.signing.insert(id, signing);
@@ -89,15 +97,35 @@ impl Member {
 
     /// Builds the bytes, for all inputs are final, and fixes them.
     fn fix(&mut self, id: Uuid, attempt: u32, out: &mut Outside<'_>) -> Checked {
-        let derived = &self.disk.payouts[&id].derived;
-        let names = (id, attempt, seed(&GROUP_ID, id, attempt));
-        let address = |generation| (generation == 0).then(group);
-        let plan = Plan::new(derived, names, |coin| resolve(&self.disk, coin), address)
-            .or_else(|error| broken("contradiction", format!("{:?}: {error}", derived.trace)))?;
+        let plan = self.plan(id, attempt)?;
         // Two effects for the ledger, one for the member: an answer that a crash loses is given again.
         let Some(keys) = out.ledger.issue_keys(&plan.key_requests()) else { return Ok(()) };
         let transaction = plan.build(&keys).or_else(|error| broken("contradiction", error.to_string()))?;
         self.disk.fix_payload(id, transaction)
+    }
+
+    fn plan(&self, id: Uuid, attempt: u32) -> Checked<Plan> {
+        let derived = &self.disk.payouts[&id].derived;
+        let names = (id, attempt, seed(&GROUP_ID, id, attempt));
+        let addresses = self.alive.as_ref().map(|alive| alive.addresses.clone());
+        let address = |generation| addresses.as_ref()?.group(generation).cloned();
+        Plan::new(derived, names, |coin| resolve(&self.disk, coin), address)
+            .or_else(|error| broken("contradiction", format!("{:?}: {error}", derived.trace)))
+    }
+
+    /// A payout of coins that others sign for: the kernel shows what spent them.
+    fn observe(&mut self, id: Uuid, out: &mut Outside<'_>) -> Checked {
+        let plan = self.plan(id, 0)?;
+        let holder = plan.coins().first().and_then(|coin| out.ledger.locks.get(coin));
+        let Some(admitted) = holder.and_then(|hash| out.ledger.transactions.get(hash)).filter(|found| found.is_final)
+        else {
+            return Ok(());
+        };
+        if !plan.is_paid_by(&admitted.transaction) {
+            return broken("contradiction", format!("payout {id} of others was spent otherwise"));
+        }
+        out.tally.count("payouts of others seen final");
+        self.disk.mark_final(id, admitted.transaction.hash())
     }
 
     /// A final transaction holds a key of our payload: it is dead, and the next attempt may be built.
@@ -112,7 +140,14 @@ impl Member {
     }
 
     /// Agreement, promise, signature: an effect each.
-    fn sign(&mut self, id: Uuid, payload: &Transaction, signing: &mut Signing, out: &mut Outside<'_>) -> Checked {
+    fn sign(
+        &mut self,
+        id: Uuid,
+        payload: &Transaction,
+        (persons, need): (&[u8], usize),
+        signing: &mut Signing,
+        out: &mut Outside<'_>,
+    ) -> Checked {
         let hash = payload.hash();
         if !signing.is_agreed {
             signing.hashes.insert(self.index, hash);
@@ -120,12 +155,12 @@ impl Member {
             for (member, theirs) in &signing.hashes {
                 votes.entry(*theirs).or_default().insert(*member);
             }
-            match votes.iter().find(|(_, who)| who.len() >= usize::from(THRESHOLD)) {
+            match votes.iter().find(|(_, who)| who.len() >= need) {
                 Some((agreed, _)) if *agreed == hash => signing.is_agreed = true,
                 Some((other, who)) => return broken("contradiction", format!("{who:?} agree on payload {other}")),
                 None => {
                     // A member that answered otherwise is asked again: it may have lied only once.
-                    self.ask(Ask::Hash(id, signing.attempt), &votes[&hash].clone(), out);
+                    self.ask(Ask::Hash(id, signing.attempt), persons, &votes[&hash].clone(), out);
                 }
             }
             return Ok(());
@@ -170,8 +205,8 @@ impl Member {
     fn push(
         &mut self,
         id: Uuid,
-        payload: &Transaction,
-        own: &[InputSignature],
+        (payload, own): (&Transaction, &[InputSignature]),
+        (persons, need): (&[u8], usize),
         signing: &mut Signing,
         out: &mut Outside<'_>,
     ) -> Checked {
@@ -191,8 +226,8 @@ impl Member {
                     let _ = out.ledger.add_signatures(request, &part);
                 }
             }
-            1 if known.len() + 1 >= usize::from(THRESHOLD) => submit(payload, &coins, own, signing, out),
-            1..3 => self.ask(Ask::Signatures(id, signing.attempt), &known, out),
+            1 if known.len() + 1 >= need => submit(payload, &coins, own, signing, out),
+            1..3 => self.ask(Ask::Signatures(id, signing.attempt), persons, &known, out),
             _ => {}
         }
         Ok(())
@@ -224,7 +259,7 @@ fn submit(
 pub(crate) fn resolve(disk: &Disk, coin: &CoinRef) -> Option<ResolvedCoin> {
     match coin {
         CoinRef::Output(id) => {
-            let (id, amount) = *disk.coins.get(id)?;
+            let (id, amount, _) = *disk.coins.get(id)?;
             Some(ResolvedCoin { id, amount })
         }
         CoinRef::Virtual { trace, index } => {
