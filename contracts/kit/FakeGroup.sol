@@ -17,7 +17,8 @@ struct Payout {
 
 /// @title A group contract for tests of developer contracts: messages come from the test, and no signature is needed.
 /// @notice To a process it is the real one: it binds, registers, books, calls with the registered gas, refunds what
-/// fails, numbers payouts and emits the same events. A differential test of the project holds the two together.
+/// fails, numbers payouts and emits the same events. A differential test of the project holds the two together. Each failure
+/// is a refund here, whatever the policy: parking and waiting need the real one.
 /// @dev Never deploy it: whoever calls it makes messages.
 contract FakeGroup is IGroup {
     struct Mailbox {
@@ -247,7 +248,8 @@ contract FakeGroup is IGroup {
     /// @inheritdoc IGroup
     function processInfo(bytes32 process) external view returns (ProcessInfo memory) {
         Mailbox storage mailbox = _mailboxes[process];
-        return ProcessInfo(mailbox.target, mailbox.gasLimit, mailbox.flags, mailbox.status);
+        (address target, uint8 flags) = (mailbox.target, mailbox.flags);
+        return ProcessInfo(target, mailbox.gasLimit, flags, mailbox.status, (flags >> 1) & 3, 0, mailbox.head);
     }
 
     /// @inheritdoc IGroup
@@ -327,6 +329,46 @@ contract FakeGroup is IGroup {
         revert NotFaked(msg.sig);
     }
 
+    /// @inheritdoc IGroup
+    function retry(bytes32, Message calldata) external pure {
+        revert NotFaked(msg.sig);
+    }
+
+    /// @inheritdoc IGroup
+    function claim(bytes32, Message calldata) external pure {
+        revert NotFaked(msg.sig);
+    }
+
+    /// @inheritdoc IGroup
+    function parked(bytes32, uint64) external pure returns (bytes32, uint64) {
+        revert NotFaked(msg.sig);
+    }
+
+    /// @inheritdoc IGroup
+    function claimDelay() external pure returns (uint256) {
+        revert NotFaked(msg.sig);
+    }
+
+    /// @inheritdoc IGroup
+    function fund(bytes32) external payable {
+        revert NotFaked(msg.sig);
+    }
+
+    /// @inheritdoc IGroup
+    function reclaim() external pure returns (uint256) {
+        revert NotFaked(msg.sig);
+    }
+
+    /// @inheritdoc IGroup
+    function withdraw(address) external pure returns (uint256) {
+        revert NotFaked(msg.sig);
+    }
+
+    /// @inheritdoc IGroup
+    function credit(address) external pure returns (uint256) {
+        revert NotFaked(msg.sig);
+    }
+
     /* INTERNALS */
 
     function _next(bytes32 process, uint8 kind, bytes32 sender, bytes32 asset, uint256 amount, bytes memory payload)
@@ -349,10 +391,10 @@ contract FakeGroup is IGroup {
         mailbox.next = message.nonce + 1;
         mailbox.head = keccak256(abi.encode(mailbox.head, keccak256(abi.encode(message))));
         if (message.kind == MessageKind.CALL || message.kind == MessageKind.BOUNCE) {
-            done = mailbox.status == Status.Alive ? _call(process, mailbox, message) : _pass(process, mailbox, message);
+            done = mailbox.status == Status.Alive ? _call(process, mailbox, message) : _pass(process, message);
         } else {
             done = _control(process, mailbox, message);
-            if (!done) _failed(process, mailbox, message, 0);
+            if (!done) _failed(process, message, 0);
         }
         emit Delivered(process, message.nonce, 1);
         _delivering = false;
@@ -370,7 +412,7 @@ contract FakeGroup is IGroup {
         bytes memory reason;
         (done, reason) = _callWith(mailbox.target, limit, data);
         if (done) return true;
-        _failed(process, mailbox, message, left - gasleft());
+        _failed(process, message, left - gasleft());
         _reason = reason;
         if (!_isRefunded(message)) return false;
         custody[process][message.asset] -= message.amount;
@@ -378,8 +420,8 @@ contract FakeGroup is IGroup {
     }
 
     /// @dev A message for a process that is not called.
-    function _pass(bytes32 process, Mailbox storage mailbox, Message memory message) private returns (bool) {
-        _failed(process, mailbox, message, 0);
+    function _pass(bytes32 process, Message memory message) private returns (bool) {
+        _failed(process, message, 0);
         if (_isRefunded(message)) _refund(process, message);
         else custody[process][message.asset] += message.amount;
         return false;
@@ -418,11 +460,12 @@ contract FakeGroup is IGroup {
     function _limit(Mailbox storage mailbox, uint40 fields) private {
         uint32 gasLimit = uint32(fields);
         mailbox.flags = uint8(fields >> 32);
+        if (gasLimit == 0 && mailbox.status == Status.Alive) return;
         mailbox.gasLimit = gasLimit > GAS_LIMIT_MAX ? uint32(GAS_LIMIT_MAX) : gasLimit;
     }
 
-    function _failed(bytes32 process, Mailbox storage mailbox, Message memory message, uint256 gasUsed) private {
-        emit Failed(process, message.nonce, (mailbox.flags >> 1) & 3, gasUsed);
+    function _failed(bytes32 process, Message memory message, uint256 gasUsed) private {
+        emit Failed(process, message.nonce, 0, gasUsed);
     }
 
     function _isRefunded(Message memory message) private pure returns (bool) {

@@ -62,7 +62,7 @@ contract ControlTest is GroupTest {
 
     function testFuzz_Updates(uint8 flags, uint32 gasLimit) public {
         members.post(box, MessageKind.UPDATE, 0, 0, 0, abi.encodePacked(flags, gasLimit));
-        uint32 kept = gasLimit > 8_000_000 ? 8_000_000 : gasLimit;
+        uint32 kept = gasLimit > 8_000_000 ? 8_000_000 : gasLimit == 0 ? GAS_LIMIT : gasLimit;
         Signed memory signed = members.sign();
         vm.expectEmit(address(group));
         emit IGroup.Updated(PROCESS, kept, flags);

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IGroup} from "../src/interfaces/IGroup.sol";
-import {Batch, MessageKind} from "../src/types/Messages.sol";
+import {Batch, MessageKind, Policy} from "../src/types/Messages.sol";
 import {GroupTest} from "./helpers/GroupTest.sol";
 import {Signed} from "./helpers/Members.sol";
 import {Log} from "./helpers/Vm.sol";
@@ -92,21 +92,15 @@ contract DeliverCallsTest is GroupTest {
         vm.assertEq(group.outboundNonce(), 0);
     }
 
-    /// @dev TODO(#4): park and strict are bytes of the interface and act as refund until they have storage of their own.
-    function test_RefundsWhateverThePolicy() public {
-        for (uint8 policy = 1; policy < 4; ++policy) {
-            bytes32 process = bytes32(uint256(0xbad << 112 | policy));
-            MockProcess failing = new MockProcess(group, process);
-            failing.setMode(MockProcess.Mode.Revert);
-            uint256 failingBox = members.open(process);
-            members.register(failingBox, address(failing), policy << 1, GAS_LIMIT);
-            members.post(failingBox, MessageKind.CALL, ALICE, XIN, 5, "");
-            Signed memory signed = members.sign();
-            vm.recordLogs();
-            deliver(signed, failingBox, 0);
-            vm.assertEq(uint256(failedPolicy(vm.getRecordedLogs())), policy);
-            vm.assertEq(uint256(group.outboundNonce()), policy);
-        }
+    /// @dev The fourth value of the two bits has no meaning of its own.
+    function test_RefundsUnderAnUnusedPolicy() public {
+        members.post(box, MessageKind.UPDATE, 0, 0, 0, abi.encodePacked(uint8(3 << 1), uint32(0)));
+        deliver(box, 1);
+        target.setMode(MockProcess.Mode.Revert);
+        post(box, ALICE, 5, "hello");
+        fails(2, 0);
+        vm.assertEq(group.outboundNonce(), 1);
+        vm.assertEq(uint256(group.processInfo(PROCESS).policy), Policy.REFUND);
     }
 
     function test_DelaysNobodyElse() public {

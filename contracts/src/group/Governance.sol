@@ -81,11 +81,6 @@ abstract contract Governance is GroupBase {
     /* VIEWS */
 
     /// @inheritdoc IGroup
-    function halted() public view returns (bool) {
-        return _keyStore == address(0);
-    }
-
-    /// @inheritdoc IGroup
     function key() external view returns (bytes memory) {
         return SSTORE2.read(_currentKeyStore(), GroupSignature.KEY_OFFSET);
     }

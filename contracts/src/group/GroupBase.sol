@@ -15,6 +15,8 @@ abstract contract GroupBase is IGroup {
         uint32 gasLimit;
         uint8 flags;
         Status status;
+        /// @dev In gwei.
+        uint48 tank;
         bytes32 head;
     }
 
@@ -98,6 +100,23 @@ abstract contract GroupBase is IGroup {
         _outboundNonce = current + 1;
         nonce = current;
         emit Outbound(nonce, process, _sequence, asset, amount, recipient, memo);
+    }
+
+    /* VIEWS */
+
+    /// @inheritdoc IGroup
+    function sequence() external view returns (uint64) {
+        return _sequence;
+    }
+
+    /// @inheritdoc IGroup
+    function outboundNonce() external view returns (uint64) {
+        return _outboundNonce;
+    }
+
+    /// @inheritdoc IGroup
+    function halted() public view returns (bool) {
+        return _keyStore == address(0);
     }
 
     /* TIME */

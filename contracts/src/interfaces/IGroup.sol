@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Batch, Checkpoint, ProcessInfo, Status} from "../types/Messages.sol";
+import {Batch, Checkpoint, Message, ProcessInfo, Status} from "../types/Messages.sol";
 
 /// @title The group contract: one door between a group of members and the developer contracts of one chain.
 ///
@@ -43,10 +43,27 @@ interface IGroup {
 
     /// @notice A message had no effect on its process: the call failed, the process is not alive, or the message makes
     /// no sense at its place.
-    /// @param policy Policy of the process when it failed: 0 refund, 1 park, 2 strict.
-    /// TODO(#4): park and strict act as refund, for a retry and a waiting mailbox need storage of their own.
+    /// @param policy What became of it: 1 parked, 0 anything else (see `Policy`).
     /// @param gasUsed Gas that the failed call took; 0 where nothing was called.
     event Failed(bytes32 indexed process, uint64 indexed nonce, uint8 policy, uint256 gasUsed);
+
+    /// @notice A strict mailbox waits: this message failed, and those behind it have not run.
+    /// @param gasUsed Gas that the failed call took.
+    event Blocked(bytes32 indexed process, uint64 indexed nonce, uint256 gasUsed);
+
+    /// @notice A parked message has run.
+    event Retried(bytes32 indexed process, uint64 indexed nonce);
+
+    /// @notice A parked message will not run any more: its payment goes back to its sender.
+    event Claimed(bytes32 indexed process, uint64 indexed nonce);
+
+    /// @notice Somebody filled the tank of a process.
+    /// @param amount In wei.
+    event Funded(bytes32 indexed process, address indexed from, uint256 amount);
+
+    /// @notice A deliverer took its credit out.
+    /// @param amount In wei.
+    event Withdrawn(address indexed deliverer, address indexed to, uint256 amount);
 
     /// @notice The group is asked to pay on the ledger.
     /// @param nonce Counts all outbounds of this contract, without gaps, from 0.
@@ -149,10 +166,35 @@ interface IGroup {
     /// @notice The caller is bound to another process already.
     error AlreadyBound(bytes32 process);
 
-    /// @notice The caller is not the target of a process that came alive.
+    /// @notice The address is not the target of a process that came alive, or the process has no status for this.
     error NotLive(address caller, bytes32 process, Status status);
 
-    /// @notice An amount of zero, or above 2^128 - 1.
+    /// @notice A message of a strict process fails, and nothing before it in the batch is left to run. Deliver without this
+    /// mailbox; try again later, or when an update or closing of it is there, with all messages up to that one.
+    error StrictBlocked(bytes32 process, uint64 nonce);
+
+    /// @notice Not the message that is parked under this nonce, or none is.
+    error NotParked(bytes32 process, uint64 nonce);
+
+    /// @notice The parked message failed again. It stays parked.
+    error RetryFailed(bytes32 process, uint64 nonce);
+
+    /// @notice The payment of a parked message cannot be claimed before `due`, in seconds since 1970.
+    error TooEarly(bytes32 process, uint64 nonce, uint256 due);
+
+    /// @notice The parked message has no payment, or no sender it could go back to. It stays parked.
+    error NothingToClaim(bytes32 process, uint64 nonce);
+
+    /// @notice The caller has no credit.
+    error NoCredit(address caller);
+
+    /// @notice The credit could not be sent there.
+    error WithdrawalFailed(address to, uint256 amount);
+
+    /// @notice The caller is not the target of a process that was closed.
+    error NotClosed(address caller, bytes32 process, Status status);
+
+    /// @notice An amount of zero or above 2^128 - 1; of native coin, also one that is no multiple of a gwei.
     error InvalidAmount(uint256 amount);
 
     /// @notice The process holds less than it wants to send.
@@ -160,6 +202,9 @@ interface IGroup {
 
     /// @notice The recipient is neither a 32-byte account other than zero nor a well-formed MIX payload.
     error InvalidRecipient();
+
+    /// @notice A message of ERC-7786 does not say, once, what it pays.
+    error InvalidTransfer();
 
     /// @notice The memo is longer than the ledger takes.
     error MemoTooLong(uint256 length, uint256 maximum);
@@ -218,7 +263,8 @@ interface IGroup {
     /// @dev A contract serves one process for ever. Warning: must come before the registration is delivered.
     function bind(bytes32 process) external;
 
-    /// @notice Asks the group to pay out of the caller's custody.
+    /// @notice Asks the group to pay out of the caller's custody. The same in the words of ERC-7786 is `sendMessage`: the group
+    /// contract is a source gateway (`IERC7786GatewaySource`) for addresses of chain type `Ledger.CHAIN_TYPE`.
     /// @dev Callable by the target of a process that came alive, also from inside of `onMessage`, unless halted.
     ///
     /// Warning: a payout that the ledger cannot make (an account that this process has never received from) comes back
@@ -232,6 +278,38 @@ interface IGroup {
     function send(bytes32 asset, uint256 amount, bytes calldata recipient, bytes calldata memo)
         external
         returns (uint64 nonce);
+
+    /* PARKED MESSAGES */
+
+    /// @notice Calls a parked message's process again. Anyone may do so, at any time.
+    /// @dev Requirements:
+    /// - the contract is not halted, the process is alive, and nothing is running.
+    /// - enough gas to give the call its full registered gas.
+    /// - the call succeeds. Else all is as before.
+    ///
+    /// Warning: it runs after messages that came later, once.
+    /// @param message Exactly as it was delivered.
+    function retry(bytes32 process, Message calldata message) external;
+
+    /// @notice Gives the payment of a parked message back to its sender, as an outbound. Anyone may do so, `claimDelay` after
+    /// it was parked, or at once when its process is closed. The message will not run any more.
+    /// @dev What was paid by nobody goes to the process's custody once the process is closed, and waits for a retry before.
+    /// @param message Exactly as it was delivered.
+    function claim(bytes32 process, Message calldata message) external;
+
+    /* TANKS AND CREDITS */
+
+    /// @notice Fills the tank of a process that is alive, for anyone. Whole gwei only, 2^48 - 1 of them at most.
+    /// @dev It is a gift to the process: only deliverers are paid from it, and its own contract after it was closed.
+    function fund(bytes32 process) external payable;
+
+    /// @notice Turns the tank of a closed process into credit of its target, the caller.
+    /// @return amount In wei.
+    function reclaim() external returns (uint256 amount);
+
+    /// @notice Sends the caller's credit, but for one wei that keeps its slot in use. Works while halted.
+    /// @return amount In wei.
+    function withdraw(address to) external returns (uint256 amount);
 
     /* VIEWS */
 
@@ -285,6 +363,16 @@ interface IGroup {
 
     /// @notice What a process may pay out, in 10^-8 units.
     function custody(bytes32 process, bytes32 asset) external view returns (uint256);
+
+    /// @notice The message parked under a nonce: its leaf without the last 5 bytes, and when it was parked, in seconds since
+    /// 1970. Zeros where none is.
+    function parked(bytes32 process, uint64 nonce) external view returns (bytes32 hash, uint64 time);
+
+    /// @notice How long a parked message can only be retried, in seconds.
+    function claimDelay() external view returns (uint256);
+
+    /// @notice What a deliverer may withdraw, in wei, and one wei more.
+    function credit(address deliverer) external view returns (uint256);
 
     /// @notice The process that `target` has bound to, zero for none.
     function processOf(address target) external view returns (bytes32);

@@ -39,9 +39,10 @@ library Frontier {
             mstore8(buffer, 1)
             let left := add(buffer, 0x01)
             let sibling := proof.offset
+            index := shl(5, index)
             for { let end := add(sibling, shl(5, proof.length)) } lt(sibling, end) { sibling := add(sibling, 0x20) } {
                 // The node goes to the right where its index is odd.
-                let side := shl(5, and(index, 1))
+                let side := and(index, 0x20)
                 mstore(add(left, side), node)
                 mstore(add(left, xor(side, 0x20)), calldataload(sibling))
                 node := keccak256(buffer, 0x41)

@@ -62,6 +62,40 @@ library Records {
         }
     }
 
+    /// @dev keccak256(abi.encode(message)) of the message in `buffer`, up to `following`, also after it was called.
+    function leaf(uint256 buffer, uint256 following) internal pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            let start := add(buffer, 0x20)
+            hash := keccak256(start, sub(following, start))
+        }
+    }
+
+    /// @dev Follows the chain of heads over the messages from `buffer` up to `end`, also after they were called.
+    function retrace(bytes32 head, uint256 buffer, uint256 end) internal pure returns (bytes32) {
+        while (buffer != end) {
+            uint256 following;
+            assembly ("memory-safe") {
+                // The word that says so was overwritten by the call: from the length of the payload.
+                following := add(buffer, add(0x160, and(add(mload(add(buffer, 0x140)), 0x1f), not(0x1f))))
+            }
+            bytes32 hash = leaf(buffer, following);
+            assembly ("memory-safe") {
+                mstore(0x00, head)
+                mstore(0x20, hash)
+                head := keccak256(0x00, 0x40)
+            }
+            buffer = following;
+        }
+        return head;
+    }
+
+    /// @dev Bytes of `count` records that take the memory from `buffer` to `end`, if each payload fills its last word.
+    function lengthOf(uint256 buffer, uint256 end, uint256 count) internal pure returns (uint256) {
+        unchecked {
+            return end - buffer - count * (0x160 - HEADER);
+        }
+    }
+
     /// @dev The buffer after `buffer`, while that has not been called.
     function after_(uint256 buffer) internal pure returns (uint256 following) {
         assembly ("memory-safe") {

@@ -10,10 +10,21 @@ library MessageKind {
     uint8 internal constant CALL = 1;
     /// @notice A payout that could not be made comes back to its process.
     uint8 internal constant BOUNCE = 2;
-    /// @notice The process as it is from now on: payload = flags 1, gas 4.
+    /// @notice The process as it is from now on: payload = flags 1, gas 4; a gas of zero leaves the limit as it is.
     uint8 internal constant UPDATE = 3;
     /// @notice The mailbox takes no more calls.
     uint8 internal constant CLOSE = 4;
+}
+
+/// @notice What becomes of a call that fails. Bits 1 and 2 of a process's flags.
+library Policy {
+    /// @notice The payment goes back to its sender. Also what the unused fourth value means.
+    uint256 internal constant REFUND = 0;
+    /// @notice The message is kept, with its payment set apart: anyone may retry it, and later claim the payment for its
+    /// sender.
+    uint256 internal constant PARK = 1;
+    /// @notice The mailbox waits until the call succeeds, or until an update or closing behind it releases it.
+    uint256 internal constant STRICT = 2;
 }
 
 /// @notice What the group can decide for one contract alone. Each names the state that follows, so none is a toggle.
@@ -89,11 +100,17 @@ enum Status {
 /// @notice A registered developer contract.
 /// @param target Address that is called.
 /// @param gasLimit Gas of each call.
-/// @param flags Bit 0: senders are masked. Bits 1 and 2: policy (0 refund, 1 park, 2 strict).
+/// @param flags Bit 0: senders are masked. Bits 1 and 2: policy.
 /// @param status See `Status`.
+/// @param policy See `Policy`.
+/// @param tank What it can repay to deliverers, in wei.
+/// @param head Head of its mailbox after the last message that ran.
 struct ProcessInfo {
     address target;
     uint32 gasLimit;
     uint8 flags;
     Status status;
+    uint8 policy;
+    uint256 tank;
+    bytes32 head;
 }

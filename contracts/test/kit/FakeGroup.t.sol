@@ -234,7 +234,7 @@ contract FakeGroupTest is GroupTest {
         if (kind == 1) {
             return members.post(box, MessageKind.UPDATE, 0, 0, 0, abi.encodePacked(uint8(0), LIMIT + 50_000));
         }
-        if (kind == 2) return members.post(box, MessageKind.UPDATE, 0, 0, 0, "short");
+        if (kind == 2) return members.post(box, MessageKind.UPDATE, 0, 0, 0, "nonsense");
         if (kind == 3) {
             return members.post(box, MessageKind.REGISTER, 0, 0, 0, abi.encodePacked(reals[box], uint40(0)));
         }

@@ -543,6 +543,8 @@ fn culprit(reason: &Group::GroupErrors) -> Option<Uuid> {
         error.process
     } else if let Group::GroupErrors::InsufficientGas(error) = reason {
         error.process
+    } else if let Group::GroupErrors::StrictBlocked(error) = reason {
+        error.process
     } else {
         return None;
     };

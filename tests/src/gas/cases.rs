@@ -12,15 +12,21 @@ use lockstep_core::{B256, Uuid};
 
 use super::chain::Chain;
 use super::members::{Members, PROCESSES, Payment, asset, key_of, sender, value_of};
-use super::rows::{MEMBERS, PAYMENT, Row, SECOND};
+use super::rows::{MEMBERS, PAYMENT, Row, SECOND, TANK};
 
 /// The sizes of batches.
 const COUNTS: [u32; 3] = [1, 10, 100];
-/// Mailboxes of the main case: with the state leaf 1,025 leaves, 11 levels.
-const MAILBOXES: u32 = 1_024;
-/// Leaves of the cases that show what a level costs: 1, 10 and 16 levels.
+/// Mailboxes of the main case: with the state leaf 1,024 leaves, 10 levels.
+const MAILBOXES: u32 = 1_023;
+/// Leaves of the cases that show what a level costs: 1, 11 and 16 levels. The second is 1,024 mailboxes.
 const LEAVES: [(u32, &str); 3] =
-    [(2, "payment, 2 leaves"), (1_024, "payment, 1,024 leaves"), (65_536, "payment, 65,536 leaves")];
+    [(2, "payment, 2 leaves"), (1_025, "payment, 1,025 leaves"), (65_536, "payment, 65,536 leaves")];
+/// Bytes of payload with which the floor price of calldata binds.
+const LONG_PAYLOAD: usize = 1_024;
+/// What a tank repays of what a transaction took, in percent. Zero bytes cost less than a tank takes them for.
+const REPAID_PERCENT: (u64, u64) = (97, 104);
+/// Selector of transfer(bytes32 asset, uint256 amount), the attribute of an ERC-7786 message.
+const TRANSFER_ATTRIBUTE: [u8; 4] = [0x6a, 0x46, 0x73, 0x94];
 /// Who delivers: an account that anvil funds and holds the key of.
 const DELIVERER: Address = address!("70997970C51812dc3A010C7d01b50e0d17dc79C8");
 /// One secret, dealt to the smallest group that outvotes a liar and to the largest.
@@ -54,7 +60,12 @@ pub async fn measure() -> Result<Vec<Row>> {
     for count in COUNTS {
         bench.lost_race(&small, count).await?;
     }
+    for count in COUNTS {
+        bench.tank(&small, count).await?;
+    }
+    bench.tank_of_long_payloads(&small).await?;
     bench.send(&small).await?;
+    bench.send_message(&small).await?;
     bench.chain.stop().await?;
     Ok(bench.rows)
 }
@@ -112,6 +123,53 @@ impl Bench {
         Ok(())
     }
 
+    /// The first case with a tank, whose slot is in use as is the credit of the deliverer.
+    async fn tank(&mut self, dealing: &Dealing, count: u32) -> Result<()> {
+        let mut members = self.begin_with_tank(dealing).await?;
+        let [process, _] = PROCESSES;
+        post(&mut members, process, count, Payment::Some)?;
+        let delivery = members.delivery(&[process])?;
+        let gas = self.repaid(&delivery, &[ACCEPTED, DELIVERED]).await?;
+        self.check(&members, count).await?;
+        self.add(TANK, count, gas);
+        Ok(())
+    }
+
+    /// Where the floor price of calldata binds, the tank must repay that.
+    async fn tank_of_long_payloads(&mut self, dealing: &Dealing) -> Result<()> {
+        const COUNT: usize = 50;
+        let mut members = self.begin_with_tank(dealing).await?;
+        let [process, _] = PROCESSES;
+        (0..COUNT).try_for_each(|_| members.call_with(process, LONG_PAYLOAD))?;
+        let delivery = members.delivery(&[process])?;
+        let failed = [Group::Failed::SIGNATURE_HASH; COUNT];
+        self.repaid(&delivery, &[&[ACCEPTED][..], &failed, &[DELIVERED]].concat()).await?;
+        Ok(())
+    }
+
+    async fn begin_with_tank<'a>(&mut self, dealing: &'a Dealing) -> Result<Members<'a>> {
+        let mut members = self.begin(dealing, MAILBOXES).await?;
+        let [process, _] = PROCESSES;
+        self.chain.fund(process, U256::from(10).pow(U256::from(18))).await?;
+        members.call(process, 0, Payment::Some)?;
+        let delivery = members.delivery(&[process])?;
+        self.deliver(&delivery, &[ACCEPTED, DELIVERED]).await?;
+        Ok(members)
+    }
+
+    /// Delivers, and wants just about all gas of it repaid.
+    async fn repaid(&self, delivery: &Delivery, events: &[B256]) -> Result<u64> {
+        let before = self.chain.credit(DELIVERER).await?;
+        let receipt = self.deliver(delivery, events).await?;
+        let credited = self.chain.credit(DELIVERER).await?.saturating_sub(before);
+        let paid = U256::from(receipt.effective_gas_price).saturating_mul(U256::from(receipt.gas_used));
+        let percent = credited.saturating_mul(U256::from(100)).checked_div(paid).context("gas has a price")?;
+        let percent = percent.saturating_to::<u64>();
+        let (least, most) = REPAID_PERCENT;
+        ensure!((least..most).contains(&percent), "the tank repays {percent} % of {} gas", receipt.gas_used);
+        Ok(receipt.gas_used)
+    }
+
     /// A payout to a 32-byte account without a memo, as a transaction that the process's contract itself sends.
     async fn send(&mut self, dealing: &Dealing) -> Result<()> {
         self.begin(dealing, MAILBOXES).await?;
@@ -126,6 +184,25 @@ impl Bench {
         let receipt = self.chain.call_group(contract, call.abi_encode()).await?;
         expect_events(&receipt, &[Group::Outbound::SIGNATURE_HASH])?;
         self.add("send", 1, receipt.gas_used);
+        Ok(())
+    }
+
+    /// The same in the words of ERC-7786.
+    async fn send_message(&mut self, dealing: &Dealing) -> Result<()> {
+        self.begin(dealing, MAILBOXES).await?;
+        let contract = *self.chain.receivers.first().context("a receiver")?;
+        self.chain.impersonate(contract).await?;
+        // Version 1, chain type "LS", no reference, an address of 32 bytes (ERC-7930).
+        let recipient = [&[0, 1, 0x4c, 0x53, 0, 32], sender().0.as_slice()].concat();
+        let transfer = [&TRANSFER_ATTRIBUTE[..], &asset().0, &[0; 28], &[1, 2, 3, 4]].concat();
+        let call = Group::sendMessageCall {
+            recipient: recipient.into(),
+            payload: Vec::new().into(),
+            attributes: vec![transfer.into()],
+        };
+        let receipt = self.chain.call_group(contract, call.abi_encode()).await?;
+        expect_events(&receipt, &[Group::Outbound::SIGNATURE_HASH, Group::MessageSent::SIGNATURE_HASH])?;
+        self.add("sendMessage", 1, receipt.gas_used);
         Ok(())
     }
 

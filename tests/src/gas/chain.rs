@@ -6,6 +6,7 @@ use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::providers::Provider;
 use alloy::rpc::json_rpc::{RpcRecv, RpcSend};
 use alloy::rpc::types::{TransactionReceipt, TransactionRequest};
+use alloy::sol_types::SolCall as _;
 use anyhow::{Context as _, Result, ensure};
 use lockstep::devnet::anvil::{Anvil, AnvilConfig, DEVELOPER};
 use lockstep::evm::abi::Group;
@@ -17,6 +18,8 @@ use super::members::{CHAIN_ID, GROUP_ID, INSTANCE, MESSAGES_MAX, PROCESSES, key_
 
 /// Below the 2²⁴ that a transaction may have (EIP-7825); what is left is not used.
 const GAS_LIMIT: u64 = 16_000_000;
+/// No tip is paid, so that the price of gas is the base fee; this is above any base fee of the chain.
+const MAX_FEE: u128 = 100_000_000_000;
 /// A local chain mines a transaction in milliseconds.
 const MINED_TIMEOUT: Duration = Duration::from_secs(30);
 const MINED_POLL: Duration = Duration::from_millis(4);
@@ -75,6 +78,18 @@ impl Chain {
         self.mine(TransactionRequest::default().from(from).to(self.group).input(calldata.into())).await
     }
 
+    /// Fills the tank of a process.
+    pub(super) async fn fund(&self, process: Uuid, wei: U256) -> Result<()> {
+        let call = Group::fundCall { process: Account::of_user(process).0 }.abi_encode();
+        let request = TransactionRequest::default().from(DEVELOPER).to(self.group).value(wei).input(call.into());
+        self.mine(request).await.map(|_| ())
+    }
+
+    /// What a deliverer may withdraw, in wei.
+    pub(super) async fn credit(&self, deliverer: Address) -> Result<U256> {
+        Ok(Group::new(self.group, &self.provider).credit(deliverer).call().await?)
+    }
+
     /// Lets a contract be the sender of transactions, and pays for them.
     pub(super) async fn impersonate(&self, contract: Address) -> Result<()> {
         self.rpc::<()>("anvil_impersonateAccount", (contract,)).await?;
@@ -103,7 +118,8 @@ impl Chain {
     /// Sends a transaction from an account whose key the chain holds, and waits for its receipt. Polls for the receipt
     /// itself: what watches blocks does not take it well that their numbers go back.
     async fn mine(&self, request: TransactionRequest) -> Result<TransactionReceipt> {
-        let sent = self.provider.send_transaction(request.gas_limit(GAS_LIMIT)).await?;
+        let request = request.gas_limit(GAS_LIMIT).max_fee_per_gas(MAX_FEE).max_priority_fee_per_gas(0);
+        let sent = self.provider.send_transaction(request).await?;
         let hash = *sent.tx_hash();
         let receipt = tokio::time::timeout(MINED_TIMEOUT, async {
             loop {

@@ -101,6 +101,11 @@ impl<'a> Members<'a> {
         self.post(process, MessageKind::Call, payment, [key_of(number), value_of(number)].concat())
     }
 
+    /// Posts a call with `length` bytes of payload, none of them zero. The receiver refuses it.
+    pub(super) fn call_with(&mut self, process: Uuid, length: usize) -> Result<()> {
+        self.post(process, MessageKind::Call, Payment::None, vec![0xa5; length])
+    }
+
     /// The checkpoint of now, signed by just as many members as it takes.
     pub(super) fn sign(&self) -> Result<SignedCheckpoint> {
         let checkpoint = Checkpoint { sequence: self.sequence, history: self.history, root: self.frontier.root() };

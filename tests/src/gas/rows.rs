@@ -4,10 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A payment with custody among 1,024 mailboxes: the case that the bars are for.
+/// A payment with custody among 1,023 mailboxes, 10 levels with the state leaf: the case that the bars are for.
 pub(super) const PAYMENT: &str = "payment";
 /// Another mailbox under the checkpoint that a transaction before has brought.
 pub(super) const SECOND: &str = "payment, second under the checkpoint";
+/// The first case with a tank that repays the deliverer.
+pub(super) const TANK: &str = "payment, tank";
+/// Most gas that a tank may add to a delivery.
+const TANK_MAX: u64 = 11_000;
 /// Members of the two groups with one key.
 pub(super) const MEMBERS: [&str; 2] = ["payment, 4 members", "payment, 64 members"];
 /// How far a figure may be from the snapshot, in percent (DESIGN.md section 9).
@@ -72,6 +76,14 @@ pub fn missed_bars(rows: &[Row]) -> Vec<String> {
             Some(_) => {}
         }
     }
+    for n in BARS.iter().filter(|bar| bar.case == PAYMENT).map(|bar| bar.n) {
+        let whole = |case| find(rows, case, n).map(|row| row.gas_per_message.saturating_mul(n.into()));
+        // Both were rounded up to a message.
+        let most = TANK_MAX.saturating_add(n.into());
+        if !matches!((whole(PAYMENT), whole(TANK)), (Some(plain), Some(tank)) if tank.saturating_sub(plain) <= most) {
+            missed.push(format!("`{TANK}`, N = {n}: a tank may add {TANK_MAX} gas to a delivery"));
+        }
+    }
     let [few, many] = MEMBERS.map(|case| find(rows, case, 1).map(|row| row.gas_per_message));
     if few.is_none() || few != many {
         missed.push(format!("4 and 64 members must cost the same gas, not {few:?} and {many:?}"));
@@ -111,7 +123,11 @@ mod tests {
 
     fn rows() -> Vec<Row> {
         let barred = BARS.iter().map(|bar| Row::new(bar.case, bar.n, bar.gas.saturating_mul(bar.n.into())));
-        barred.chain(MEMBERS.map(|case| Row::new(case, 1, 100_000))).collect()
+        let tanks = BARS.iter().filter(|bar| bar.case == PAYMENT).map(|bar| {
+            let whole = bar.gas.saturating_mul(bar.n.into()).saturating_add(TANK_MAX);
+            Row::new(TANK, bar.n, whole)
+        });
+        barred.chain(MEMBERS.map(|case| Row::new(case, 1, 100_000))).chain(tanks).collect()
     }
 
     #[test]
@@ -122,6 +138,11 @@ mod tests {
         assert_eq!(missed_bars(&over), ["`payment`, N = 10: 29001 gas a message, the bar is 29000"]);
         over.remove(1);
         assert_eq!(missed_bars(&over), ["`payment`, N = 10: not measured"]);
+        let mut dear = rows();
+        dear[6].gas_per_message += 2;
+        assert_eq!(missed_bars(&dear), ["`payment, tank`, N = 1: a tank may add 11000 gas to a delivery"]);
+        dear.truncate(6);
+        assert_eq!(missed_bars(&dear).len(), 3, "not measured");
         let mut unequal = rows();
         unequal[5].gas_per_message += 1;
         assert!(missed_bars(&unequal)[0].starts_with("4 and 64 members"));
