@@ -3,8 +3,10 @@ pragma solidity ^0.8.28;
 
 import {IGroup} from "../src/interfaces/IGroup.sol";
 import {IProcess} from "../src/interfaces/IProcess.sol";
+import {Ledger} from "../src/libraries/Ledger.sol";
 import {Recipients} from "../src/libraries/Recipients.sol";
-import {Batch, Checkpoint, Message, MessageKind, ProcessInfo, Status} from "../src/types/Messages.sol";
+import {Message, MessageKind, Policy, ProcessInfo, Status} from "../src/types/Messages.sol";
+import {SignaturesNotFaked} from "./SignaturesNotFaked.sol";
 
 /// @notice What a process asked the group to pay. See `IGroup.Outbound`.
 struct Payout {
@@ -17,10 +19,12 @@ struct Payout {
 
 /// @title A group contract for tests of developer contracts: messages come from the test, and no signature is needed.
 /// @notice To a process it is the real one: it binds, registers, books, calls with the registered gas, refunds what
-/// fails, numbers payouts and emits the same events. A differential test of the project holds the two together. Each failure
-/// is a refund here, whatever the policy: parking and waiting need the real one.
-/// @dev Never deploy it: whoever calls it makes messages.
-contract FakeGroup is IGroup {
+/// fails, numbers payouts and emits the same events. A differential test of the project holds the two together.
+/// @dev Each message is delivered alone. So a strict process that fails makes `deliver` revert with `StrictBlocked`, as a
+/// deliverer would see it. What `sendMessage` does is here, its event is not.
+///
+/// Never deploy it: whoever calls it makes messages.
+contract FakeGroup is SignaturesNotFaked {
     struct Mailbox {
         address target;
         uint32 gasLimit;
@@ -44,6 +48,14 @@ contract FakeGroup is IGroup {
     uint256 private constant REASON_MAX = 4096;
     /// @dev Where the words of fresh payouts begin in transient storage.
     uint256 private constant WORDS = uint256(keccak256("lockstep fake words"));
+    /// @dev Bytes of the transfer attribute of `sendMessage`: selector, asset, amount.
+    uint256 private constant TRANSFER_LENGTH = 68;
+    /// @dev What an ERC-7930 address of the ledger begins with: version 1, chain type, no chain reference.
+    bytes5 private constant LEDGER_ADDRESS = bytes5(abi.encodePacked(uint16(1), Ledger.CHAIN_TYPE, uint8(0)));
+    /// @dev The part of a parked word that is a time.
+    uint256 private constant TIME_MASK = type(uint40).max;
+    /// @inheritdoc IGroup
+    uint256 public constant claimDelay = 3 days;
     /// @dev Ledger time between two messages.
     uint64 private constant BETWEEN = 1_000_000_000;
 
@@ -66,6 +78,8 @@ contract FakeGroup is IGroup {
     bool public halted;
 
     mapping(bytes32 asset => string[2]) private _names;
+    /// @dev Hash and time of what is parked.
+    mapping(bytes32 process => mapping(uint64 nonce => bytes32)) private _parked;
 
     Payout[] private _payouts;
     uint256 private _looked;
@@ -79,8 +93,8 @@ contract FakeGroup is IGroup {
 
     /* ERRORS */
 
-    /// @notice This part of a group contract has nothing to do with processes: test it with the real one.
-    error NotFaked(bytes4 selector);
+    /// @notice As ERC-7786 has it: the attribute is not `transfer`.
+    error UnsupportedAttribute(bytes4 selector);
 
     /// @notice A message of another nonce than the mailbox's next.
     error WrongNonce(uint64 expected, uint64 found);
@@ -219,21 +233,65 @@ contract FakeGroup is IGroup {
         external
         returns (uint64 nonce)
     {
+        return _send(asset, amount, recipient, memo);
+    }
+
+    /// @notice The payout of ERC-7786, as the group contract takes it.
+    function sendMessage(bytes calldata recipient, bytes calldata payload, bytes[] calldata attributes)
+        external
+        payable
+        returns (bytes32 sendId)
+    {
+        require(msg.value == 0, InvalidAmount(msg.value));
+        for (uint256 i; i < attributes.length; ++i) {
+            bytes4 selector = bytes4(attributes[i]);
+            require(selector == Ledger.TRANSFER, UnsupportedAttribute(selector));
+        }
+        require(attributes.length == 1 && attributes[0].length == TRANSFER_LENGTH, InvalidTransfer());
+        (bytes32 asset, uint256 amount) = abi.decode(attributes[0][4:], (bytes32, uint256));
+        bool ours = recipient.length > 6 && bytes5(recipient) == LEDGER_ADDRESS;
+        require(ours && recipient.length == 6 + uint256(uint8(recipient[5])), InvalidRecipient());
+        _send(asset, amount, recipient[6:], payload);
+        return 0;
+    }
+
+    /// @inheritdoc IGroup
+    function retry(bytes32 process, Message calldata message) external {
+        require(!_delivering, Reentered());
         require(!halted, Halted());
-        bytes32 process = processOf[msg.sender];
+        _delivering = true;
         Mailbox storage mailbox = _mailboxes[process];
-        bool live = mailbox.target == msg.sender && (mailbox.status == Status.Alive || mailbox.status == Status.Closed);
-        require(live, NotLive(msg.sender, process, mailbox.status));
-        require(amount != 0 && amount <= type(uint128).max, InvalidAmount(amount));
-        require(Recipients.isWellFormed(recipient), InvalidRecipient());
-        require(memo.length <= MEMO_MAX, MemoTooLong(memo.length, MEMO_MAX));
-        uint256 held = custody[process][asset];
-        require(amount <= held, InsufficientCustody(process, asset, held, amount));
-        custody[process][asset] = held - amount;
-        return _outbound(Payout(process, asset, amount, recipient, memo));
+        require(mailbox.status == Status.Alive, NotLive(mailbox.target, process, mailbox.status));
+        _unpark(process, message);
+        custody[process][message.asset] += message.amount;
+        (bool done,) = _callTarget(process, mailbox, message);
+        require(done, RetryFailed(process, message.nonce));
+        emit Retried(process, message.nonce);
+        _delivering = false;
+        _keep();
+    }
+
+    /// @inheritdoc IGroup
+    function claim(bytes32 process, Message calldata message) external {
+        require(!_delivering, Reentered());
+        require(!halted, Halted());
+        bool alive = _mailboxes[process].status == Status.Alive;
+        uint256 due = _unpark(process, message) + claimDelay;
+        require(!alive || block.timestamp >= due, TooEarly(process, message.nonce, due));
+        bool claimable = message.amount != 0 && (message.sender != 0 || !alive);
+        require(claimable, NothingToClaim(process, message.nonce));
+        emit Claimed(process, message.nonce);
+        if (message.sender == 0) custody[process][message.asset] += message.amount;
+        else _refund(process, message);
     }
 
     /* VIEWS */
+
+    /// @inheritdoc IGroup
+    function parked(bytes32 process, uint64 nonce) external view returns (bytes32 hash, uint64 time) {
+        uint256 word = uint256(_parked[process][nonce]);
+        return (bytes32(word & ~TIME_MASK), uint64(word & TIME_MASK));
+    }
 
     /// @inheritdoc IGroup
     function outboundNonce() public view returns (uint64) {
@@ -249,7 +307,8 @@ contract FakeGroup is IGroup {
     function processInfo(bytes32 process) external view returns (ProcessInfo memory) {
         Mailbox storage mailbox = _mailboxes[process];
         (address target, uint8 flags) = (mailbox.target, mailbox.flags);
-        return ProcessInfo(target, mailbox.gasLimit, flags, mailbox.status, (flags >> 1) & 3, 0, mailbox.head);
+        uint8 policy = uint8(_policyIn(flags));
+        return ProcessInfo(target, mailbox.gasLimit, flags, mailbox.status, policy, 0, mailbox.head);
     }
 
     /// @inheritdoc IGroup
@@ -272,104 +331,25 @@ contract FakeGroup is IGroup {
         return keccak256("fake instance");
     }
 
-    /* NOT FAKED */
-
-    /// @inheritdoc IGroup
-    function deliver(Checkpoint calldata, bytes calldata, Batch[] calldata) external pure {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function key() external pure returns (bytes memory) {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function checkpointDigest() external pure returns (bytes32) {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function govern(uint64, uint8, bytes calldata, bytes calldata) external pure {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function recover(uint64, bytes calldata, bytes calldata) external pure {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function keyGeneration() external pure returns (uint64) {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function governanceNonce() external pure returns (uint64) {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function recovery() external pure returns (address) {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function silenceDays() external pure returns (uint16) {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function lastAcceptedDay() external pure returns (uint16) {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function repayLimits() external pure returns (uint64, uint32) {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function retry(bytes32, Message calldata) external pure {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function claim(bytes32, Message calldata) external pure {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function parked(bytes32, uint64) external pure returns (bytes32, uint64) {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function claimDelay() external pure returns (uint256) {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function fund(bytes32) external payable {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function reclaim() external pure returns (uint256) {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function withdraw(address) external pure returns (uint256) {
-        revert NotFaked(msg.sig);
-    }
-
-    /// @inheritdoc IGroup
-    function credit(address) external pure returns (uint256) {
-        revert NotFaked(msg.sig);
-    }
-
     /* INTERNALS */
+
+    function _send(bytes32 asset, uint256 amount, bytes calldata recipient, bytes calldata memo)
+        private
+        returns (uint64 nonce)
+    {
+        require(!halted, Halted());
+        bytes32 process = processOf[msg.sender];
+        Mailbox storage mailbox = _mailboxes[process];
+        bool live = mailbox.target == msg.sender && (mailbox.status == Status.Alive || mailbox.status == Status.Closed);
+        require(live, NotLive(msg.sender, process, mailbox.status));
+        require(amount != 0 && amount <= type(uint128).max, InvalidAmount(amount));
+        require(Recipients.isWellFormed(recipient), InvalidRecipient());
+        require(memo.length <= MEMO_MAX, MemoTooLong(memo.length, MEMO_MAX));
+        uint256 held = custody[process][asset];
+        require(amount <= held, InsufficientCustody(process, asset, held, amount));
+        custody[process][asset] = held - amount;
+        return _outbound(Payout(process, asset, amount, recipient, memo));
+    }
 
     function _next(bytes32 process, uint8 kind, bytes32 sender, bytes32 asset, uint256 amount, bytes memory payload)
         private
@@ -401,8 +381,35 @@ contract FakeGroup is IGroup {
         _keep();
     }
 
-    function _call(bytes32 process, Mailbox storage mailbox, Message memory message) private returns (bool done) {
+    function _call(bytes32 process, Mailbox storage mailbox, Message memory message) private returns (bool) {
         custody[process][message.asset] += message.amount;
+        (bool done, uint256 gasUsed) = _callTarget(process, mailbox, message);
+        if (done) return true;
+        uint256 policy = _policyIn(mailbox.flags);
+        require(policy != Policy.STRICT, StrictBlocked(process, message.nonce));
+        bool parks = policy == Policy.PARK && message.kind == MessageKind.CALL;
+        emit Failed(process, message.nonce, uint8(parks ? Policy.PARK : Policy.REFUND), gasUsed);
+        if (parks || _isRefunded(message)) custody[process][message.asset] -= message.amount;
+        if (parks) {
+            uint256 hash = uint256(keccak256(abi.encode(message)));
+            _parked[process][message.nonce] = bytes32((hash & ~TIME_MASK) | (block.timestamp & TIME_MASK));
+        } else if (_isRefunded(message)) {
+            _refund(process, message);
+        }
+        return false;
+    }
+
+    /// @dev There is no fourth policy: it is a refund, too.
+    function _policyIn(uint8 flags) private pure returns (uint256 policy) {
+        policy = (flags >> 1) & 3;
+        if (policy > Policy.STRICT) policy = Policy.REFUND;
+    }
+
+    /// @dev Calls a process with all the gas that it is registered for.
+    function _callTarget(bytes32 process, Mailbox storage mailbox, Message memory message)
+        private
+        returns (bool done, uint256 gasUsed)
+    {
         uint256 limit = mailbox.gasLimit;
         uint256 kept = limit / 63;
         uint256 needed = limit + (kept < GAS_RESERVE ? GAS_RESERVE : kept) + GAS_CALL;
@@ -411,12 +418,16 @@ contract FakeGroup is IGroup {
         require(left >= needed, InsufficientGas(process, message.nonce, left, needed));
         bytes memory reason;
         (done, reason) = _callWith(mailbox.target, limit, data);
-        if (done) return true;
-        _failed(process, message, left - gasleft());
-        _reason = reason;
-        if (!_isRefunded(message)) return false;
-        custody[process][message.asset] -= message.amount;
-        _refund(process, message);
+        gasUsed = left - gasleft();
+        if (!done) _reason = reason;
+    }
+
+    function _unpark(bytes32 process, Message calldata message) private returns (uint256 time) {
+        uint256 word = uint256(_parked[process][message.nonce]);
+        uint256 hash = uint256(keccak256(abi.encode(message)));
+        require(word != 0 && (word ^ hash) & ~TIME_MASK == 0, NotParked(process, message.nonce));
+        delete _parked[process][message.nonce];
+        return word & TIME_MASK;
     }
 
     /// @dev A message for a process that is not called.

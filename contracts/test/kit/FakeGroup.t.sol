@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {FakeGroup, Payout} from "../../kit/FakeGroup.sol";
 import {IGroup} from "../../src/interfaces/IGroup.sol";
-import {Message, MessageKind, ProcessInfo} from "../../src/types/Messages.sol";
+import {Batch, Message, MessageKind, ProcessInfo} from "../../src/types/Messages.sol";
 import {GroupTest} from "../helpers/GroupTest.sol";
 import {Signed} from "../helpers/Members.sol";
 import {Log} from "../helpers/Vm.sol";
@@ -21,6 +21,8 @@ contract FakeGroupTest is GroupTest {
     /// @dev Of each mailbox, the contract at the real group and its twin at the fake one. The last one has not bound.
     MockProcess[BOXES] private reals;
     MockProcess[BOXES] private twins;
+    /// @dev What was posted to a mailbox behind its registration.
+    mapping(uint256 box => Message[]) private posted;
 
     function setUp() public override {
         super.setUp();
@@ -155,6 +157,63 @@ contract FakeGroupTest is GroupTest {
         }
     }
 
+    /// @dev A strict process is delivered message by message here: the one that fails reverts with both, and again later.
+    function test_WaitsLikeTheRealGroup() public {
+        start();
+        members.post(0, MessageKind.UPDATE, 0, 0, 0, abi.encodePacked(uint8(4), uint32(0)));
+        deliver(0, 1);
+        fake.update(processOf(0), 4, 0);
+        members.post(0, MessageKind.CALL, ALICE, XIN, 5, "");
+        Signed memory signed = members.sign();
+        Batch[] memory batches = list(members.batch(signed, 0, 2));
+        setMode(0, MockProcess.Mode.Revert);
+        bytes memory reason = abi.encodeWithSelector(IGroup.StrictBlocked.selector, processOf(0), 2);
+        for (uint256 i; i < 2; ++i) {
+            vm.expectRevert(reason);
+            group.deliver(signed.checkpoint, signed.signature, batches);
+            vm.expectRevert(reason);
+            fake.deliver(processOf(0), ALICE, XIN, 5, "");
+        }
+        setMode(0, MockProcess.Mode.Keep);
+        deliver(signed, batches);
+        vm.assertTrue(fake.deliver(processOf(0), ALICE, XIN, 5, ""));
+        vm.assertEq(group.custody(processOf(0), XIN), fake.custody(processOf(0), XIN));
+    }
+
+    /// @dev The words of ERC-7786, good and bad.
+    function test_SendsTheSameMessages() public {
+        start();
+        members.post(0, MessageKind.CALL, ALICE, XIN, 9, "");
+        deliver(0, 1);
+        fake.deliver(processOf(0), ALICE, XIN, 9, "");
+        bytes memory to = abi.encodePacked(hex"00014c530020", ALICE);
+        bytes memory transfer = abi.encodeWithSelector(bytes4(keccak256("transfer(bytes32,uint256)")), XIN, 1);
+        sendsBoth(to, transfer, 1);
+        sendsBoth(to, transfer, 2);
+        sendsBoth(to, abi.encodePacked(transfer, hex"00"), 1);
+        sendsBoth(to, "other", 1);
+        sendsBoth(abi.encodePacked(to, hex"00"), transfer, 1);
+        sendsBoth(hex"00014c530000", transfer, 1);
+        sendsBoth(abi.encodePacked(hex"000100000020", ALICE), transfer, 1);
+        sendsBoth("", transfer, 1);
+        vm.assertEq(fake.outboundNonce(), 1);
+    }
+
+    function sendsBoth(bytes memory to, bytes memory attribute, uint256 count) private {
+        bytes[] memory attributes = new bytes[](count);
+        for (uint256 i; i < count; ++i) {
+            attributes[i] = attribute;
+        }
+        bytes memory call_ = abi.encodeCall(FakeGroup.sendMessage, (to, "memo", attributes));
+        vm.prank(address(reals[0]));
+        (bool done, bytes memory answer) = address(group).call(call_);
+        vm.prank(address(twins[0]));
+        (bool doneByFake, bytes memory answerOfFake) = address(fake).call(call_);
+        vm.assertTrue(done == doneByFake, "sent");
+        vm.assertEq(answer, answerOfFake, "answer");
+        vm.assertEq(group.outboundNonce(), fake.outboundNonce());
+    }
+
     /// forge-config: default.fuzz.runs = 32
     function testFuzz_BehavesLikeTheRealGroup(uint256 seed) public {
         start();
@@ -163,6 +222,7 @@ contract FakeGroupTest is GroupTest {
             uint256 box = seed % BOXES;
             if (seed >> 8 & 3 == 0) setMode(box, MockProcess.Mode((seed >> 16) % 8));
             if (seed >> 24 & 7 == 0) paySomething(box, seed >> 32);
+            else if (seed >> 24 & 7 == 1) goBackTo(box, seed >> 32);
             else step(seed % 4, seed >> 64, seed >> 128);
         }
     }
@@ -172,21 +232,13 @@ contract FakeGroupTest is GroupTest {
     function start() private {
         vm.recordLogs();
         for (uint256 box; box < BOXES; ++box) {
-            members.register(box, address(reals[box]), 0, LIMIT);
+            // The second one parks what fails.
+            uint8 flags = box == 1 ? 2 : 0;
+            members.register(box, address(reals[box]), flags, LIMIT);
             deliver(box, 0);
-            fake.deliverMessage(
-                processOf(box),
-                Message(
-                    MessageKind.REGISTER,
-                    0,
-                    members.sequence(),
-                    1,
-                    0,
-                    0,
-                    0,
-                    abi.encodePacked(twins[box], uint8(0), LIMIT)
-                )
-            );
+            bytes memory payload = abi.encodePacked(twins[box], flags, LIMIT);
+            Message memory twin = Message(MessageKind.REGISTER, 0, members.sequence(), 1, 0, 0, 0, payload);
+            fake.deliverMessage(processOf(box), twin);
         }
         compare();
     }
@@ -208,6 +260,22 @@ contract FakeGroupTest is GroupTest {
         compare();
     }
 
+    /// @dev Retries or claims a message, which is parked or not.
+    function goBackTo(uint256 box, uint256 dice) private {
+        if (posted[box].length == 0) return;
+        Message memory message = posted[box][(dice >> 8) % posted[box].length];
+        if (dice & 6 == 0) message.amount += 1;
+        bytes memory call_ = dice & 1 == 0
+            ? abi.encodeCall(IGroup.retry, (processOf(box), message))
+            : abi.encodeCall(IGroup.claim, (processOf(box), message));
+        (bool done, bytes memory reason) = address(group).call(call_);
+        (bool doneByFake, bytes memory reasonOfFake) = address(fake).call(call_);
+        vm.assertTrue(done == doneByFake, "retried or claimed");
+        // A process that is not called names its target, which is not the same.
+        if (bytes4(reason) != IGroup.NotLive.selector) vm.assertEq(reason, reasonOfFake, "reason");
+        compare();
+    }
+
     /// @dev One to three messages of one mailbox under one checkpoint.
     function step(uint256 box, uint256 count, uint256 dice) private {
         box = box % BOXES;
@@ -215,6 +283,7 @@ contract FakeGroupTest is GroupTest {
         Message[] memory messages = new Message[](1 + count % 3);
         for (uint256 i; i < messages.length; ++i) {
             messages[i] = post(box, dice >> (i * 24));
+            posted[box].push(messages[i]);
         }
         Signed memory signed = members.sign();
         deliver(signed, box, first);
@@ -231,8 +300,13 @@ contract FakeGroupTest is GroupTest {
         bytes32 sender = bytes32((dice >> 7) % 3);
         uint256 kind = (dice >> 9) % 32;
         if (kind == 0) return members.post(box, MessageKind.CLOSE, 0, 0, 0, "");
-        if (kind == 1) {
-            return members.post(box, MessageKind.UPDATE, 0, 0, 0, abi.encodePacked(uint8(0), LIMIT + 50_000));
+        if (kind == 1 || kind == 5) {
+            // To refunds or to parking, with another limit or the one that it has.
+            uint8 flags = uint8(dice >> 14) & 2;
+            return
+                members.post(
+                    box, MessageKind.UPDATE, 0, 0, 0, abi.encodePacked(flags, dice & 1 == 0 ? uint32(0) : LIMIT)
+                );
         }
         if (kind == 2) return members.post(box, MessageKind.UPDATE, 0, 0, 0, "nonsense");
         if (kind == 3) {
@@ -259,6 +333,13 @@ contract FakeGroupTest is GroupTest {
             ProcessInfo memory twin = fake.processInfo(process);
             vm.assertEq(info.gasLimit, twin.gasLimit, "gas limit");
             vm.assertEq(uint256(info.flags) << 8 | uint8(info.status), uint256(twin.flags) << 8 | uint8(twin.status));
+            vm.assertEq(info.policy, twin.policy, "policy");
+            for (uint64 nonce = 1; nonce <= posted[box].length; ++nonce) {
+                (bytes32 hash, uint64 time) = group.parked(process, nonce);
+                (bytes32 hashOfTwin, uint64 timeOfTwin) = fake.parked(process, nonce);
+                vm.assertEq(hash, hashOfTwin, "parked");
+                vm.assertEq(time, timeOfTwin, "time of parking");
+            }
         }
         compareLogs(vm.getRecordedLogs());
     }
