@@ -62,6 +62,15 @@ SEEDS ?= 200
 sim: ## SEEDS=200: the simulator: crashes, lost and repeated pulls, a liar
 	cargo run --locked -p lockstep-tests --bin sim -- --seeds $(SEEDS)
 
+.PHONY: sim-ceremony
+sim-ceremony: ## SEEDS=200: simulated key ceremonies: bad members, crashes, lost time
+	cargo run --locked -p lockstep-tests --bin ceremony -- --seeds $(SEEDS)
+
+N ?= 20
+.PHONY: ceremony-inprocess
+ceremony-inprocess: ## N=20: a ceremony and two reshares in one process, and what they cost each member
+	cargo run --locked --release -p lockstep-tests --bin ceremony -- --members $(N)
+
 .PHONY: bench
 bench: $(TOOLS) ## gas per message, into target/bench/gas.json
 	cargo run --locked -p lockstep-tests --bin gas -- --out target/bench/gas.json

@@ -1,4 +1,5 @@
-//! What the tests of Lockstep share: the gas benchmark and the simulator.
+//! What the tests of Lockstep share: the gas benchmark and the simulators.
 
+pub mod ceremony;
 pub mod gas;
 pub mod sim;

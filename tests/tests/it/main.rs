@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod binary;
 #[cfg(test)]
+mod ceremony_sim;
+#[cfg(test)]
 mod dependency_rules;
 #[cfg(test)]
 mod end_to_end;
@@ -30,6 +32,8 @@ mod startup;
 mod two_chains;
 #[cfg(test)]
 mod vectors_bls;
+#[cfg(test)]
+mod vectors_ceremony;
 #[cfg(test)]
 mod vectors_contracts;
 #[cfg(test)]

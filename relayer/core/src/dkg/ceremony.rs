@@ -74,6 +74,8 @@ pub struct Ceremony {
     voted: Option<B256>,
     /// A set that a quorum voted for.
     agreed: Option<B256>,
+    /// The outcome of the set that it voted for.
+    candidate: Option<Outcome>,
     outcome: Option<Outcome>,
     roster: Option<Roster>,
     faults: BTreeSet<Fault>,
@@ -202,6 +204,7 @@ impl Ceremony {
             ready: BTreeMap::new(),
             voted: None,
             agreed: None,
+            candidate: None,
             outcome: None,
             roster: None,
             faults: BTreeSet::new(),

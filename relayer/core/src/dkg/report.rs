@@ -23,7 +23,7 @@ pub enum Effect {
     },
     /// All have joined. From now on count [`Phase::ends_s`] for each later phase, and report each to the
     /// ceremony. Before that only [`Phase::Join`] has a deadline, counted
-    /// from the start.
+    /// from the start. After a restart this comes again, and time counts anew: everything has to be pulled again.
     Begun,
     /// It worked: a quorum vouches for the roster. Comes once.
     Done {
@@ -251,6 +251,12 @@ pub enum FaultKind {
     /// A leader that proposes what no honest one would.
     #[error("proposed a set with too few logs, or with one that is void")]
     Set,
+    /// A leader whose set names a log that nobody shows.
+    #[error("proposed a log of dealer {dealer} that nobody shows")]
+    UnseenLog {
+        /// The dealer.
+        dealer: u8,
+    },
     /// A player whose share so many dealers published that it is no secret.
     #[error("acknowledged too few shares: {count} dealers had to reveal theirs")]
     Revealed {

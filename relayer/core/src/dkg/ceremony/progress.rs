@@ -93,15 +93,15 @@ impl Ceremony {
         }
     }
 
-    /// Dealers whose logs a set names, but which nobody has shown to this member.
+    /// Logs that the leader's set names, but which nobody has shown to this member. The leader must have had them.
     fn unseen_logs(&self) -> Vec<([u8; 32], FaultKind)> {
         let mut unseen = Vec::new();
         for set in self.sets.values() {
             let Body::Set { logs } = &set.body else { continue };
             for (dealer, digest) in logs {
                 let held = self.logs.get(dealer).into_iter().flatten().any(|log| log.item.digest() == *digest);
-                if let (false, Some(member)) = (held, self.terms.dealer(*dealer)) {
-                    unseen.push((*member.identity.as_bytes(), FaultKind::NoLog));
+                if !held {
+                    unseen.push((set.author, FaultKind::UnseenLog { dealer: *dealer }));
                 }
             }
         }

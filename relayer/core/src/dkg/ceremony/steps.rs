@@ -33,6 +33,7 @@ impl Ceremony {
         self.deal();
         self.log();
         self.propose();
+        self.compare();
         self.vote();
         self.agree();
         self.finish();
@@ -129,9 +130,16 @@ impl Ceremony {
             return;
         }
         let item = Item::sign(&self.terms.binding, Body::Set { logs }, &self.identity);
-        self.keep(ITEM, item.bytes());
+        self.keep_set(&item);
         self.publish(&item, Receivers::All);
         self.handle(&item);
+    }
+
+    /// Asks for sets that others voted for: a leader that shows its set to some only is helped out, one that shows two is
+    /// found out.
+    fn compare(&mut self) {
+        let unseen = self.votes.values().flatten().filter(|set| !self.sets.contains_key(*set)).copied();
+        self.want(unseen.collect());
     }
 
     /// Votes for the leader's set, for one only.
@@ -139,12 +147,10 @@ impl Ceremony {
         if self.player.is_none() || self.voted.is_some() || self.abandoned || self.agreed.is_some() {
             return;
         }
-        // A leader that shows its set to some only is helped out by those.
-        let unseen = self.votes.values().flatten().filter(|set| !self.sets.contains_key(*set)).copied();
-        self.want(unseen.collect());
         for set in self.sets.values().cloned().collect::<Vec<_>>() {
             match self.judge_set(&set) {
-                Ok(_) => {
+                Ok(outcome) => {
+                    self.candidate = Some(outcome);
                     self.keep_set(&set);
                     self.keep(VOTE, set.digest().as_slice());
                     self.voted = Some(set.digest());
@@ -177,7 +183,8 @@ impl Ceremony {
             self.want(vec![digest]);
             return;
         };
-        match self.judge_set(&set) {
+        let candidate = self.candidate.take().filter(|outcome| outcome.set == digest);
+        match candidate.map_or_else(|| self.judge_set(&set), Ok) {
             Ok(outcome) => {
                 self.keep_set(&set);
                 self.keep(OUTCOME, digest.as_slice());

@@ -1,0 +1,161 @@
+//! One member: a durable part (its records) and a volatile one (everything else).
+
+use std::collections::BTreeMap;
+
+use lockstep_core::bls::SecretShare;
+use lockstep_core::dkg::{Ceremony, Effect, Failure, Phase, Proposal, Receivers, Record, Setup};
+use lockstep_core::group::roster::{Marks, Roster};
+
+use super::people::copy;
+use super::{Bad, Person};
+
+/// Where a member loses its volatile part.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Crash {
+    /// At which record, counted from 1.
+    pub(super) at: usize,
+    /// Whether that record was durable already.
+    pub(super) after: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) person: Person,
+    pub(super) bad: Option<Bad>,
+    proposal: Proposal,
+    previous: Option<Roster>,
+    share: Option<SecretShare>,
+    entropy: u8,
+    records: Vec<Record>,
+    pub(super) crash: Option<Crash>,
+    pub(super) crashes: u32,
+    pub(super) ceremony: Option<Ceremony>,
+    /// A second self with another seed, of one that deals twice.
+    twin: Option<Ceremony>,
+    /// What it shows, in order.
+    pub(super) shown: Vec<(Receivers, Vec<u8>)>,
+    /// How far it has read of each other.
+    pub(super) read: BTreeMap<u8, usize>,
+    pub(super) passed: Vec<Phase>,
+    pub(super) done: Option<(Roster, Option<SecretShare>)>,
+    pub(super) failures: Vec<Failure>,
+}
+
+impl Node {
+    pub(super) fn new(
+        person: Person,
+        proposal: &Proposal,
+        previous: Option<&Roster>,
+        share: Option<&SecretShare>,
+        entropy: u8,
+    ) -> Self {
+        Self {
+            person,
+            bad: None,
+            proposal: proposal.clone(),
+            previous: previous.cloned(),
+            share: share.map(copy),
+            entropy,
+            records: Vec::new(),
+            crash: None,
+            crashes: 0,
+            ceremony: None,
+            twin: None,
+            shown: Vec::new(),
+            read: BTreeMap::new(),
+            passed: Vec::new(),
+            done: None,
+            failures: Vec::new(),
+        }
+    }
+
+    fn setup(&self) -> Setup {
+        Setup {
+            proposal: self.proposal.clone(),
+            previous: self.previous.clone(),
+            identity: self.person.identity.clone(),
+            share: self.share.as_ref().map(copy),
+            marks: Marks::default(),
+        }
+    }
+
+    /// Starts, or starts again from its records. True if what it shows begins anew.
+    pub(super) fn start(&mut self) -> Result<(), String> {
+        // Time counts anew.
+        (self.shown, self.read, self.passed) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let started = if self.records.is_empty() {
+            // A seed that was never kept is gone.
+            self.entropy = self.entropy.wrapping_add(1);
+            Ceremony::start(self.setup(), &[self.entropy; 32])
+        } else {
+            Ceremony::restore(self.setup(), &self.records)
+        };
+        let (ceremony, effects) = started.map_err(|error| format!("{:?} cannot start: {error}", self.person))?;
+        self.ceremony = Some(ceremony);
+        if self.bad.as_ref().is_some_and(Bad::has_twin) {
+            let twin = Ceremony::start(self.setup(), &[self.entropy ^ 0x80; 32]).map_err(|error| error.to_string())?;
+            self.twin = Some(twin.0);
+        }
+        self.act(effects);
+        Ok(())
+    }
+
+    fn with(&mut self, input: impl FnOnce(&mut Ceremony) -> Vec<Effect>) {
+        if let Some(effects) = self.ceremony.as_mut().map(input) {
+            self.act(effects);
+        }
+    }
+
+    /// Reads an item. `Err` if its member refuses it.
+    pub(super) fn receive(&mut self, item: &[u8]) -> Result<(), String> {
+        let Some(ceremony) = &mut self.ceremony else { return Ok(()) };
+        let effects = ceremony.receive(item).map_err(|error| error.to_string())?;
+        self.act(effects);
+        if let Some(twin) = &mut self.twin {
+            let effects = twin.receive(item).unwrap_or_default();
+            self.act_twin(effects);
+        }
+        Ok(())
+    }
+
+    pub(super) fn deadline(&mut self, phase: Phase) {
+        self.passed.push(phase);
+        self.with(|ceremony| ceremony.deadline(phase));
+    }
+
+    /// Does what its ceremony wants, until it crashes.
+    fn act(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Persist(record) => {
+                    let crash = self.crash.filter(|crash| crash.at == self.records.len() + 1);
+                    if crash.is_none_or(|crash| crash.after) {
+                        self.records.push(record);
+                    }
+                    if crash.is_some() {
+                        (self.crash, self.ceremony) = (None, None);
+                        (self.shown, self.read) = (Vec::new(), BTreeMap::new());
+                        self.crashes += 1;
+                        return;
+                    }
+                }
+                Effect::Publish { to, item } => match &self.bad {
+                    None => self.shown.push((to, item)),
+                    Some(bad) => self.shown.extend(bad.tamper(&self.person, &self.proposal, to, item)),
+                },
+                Effect::Begun => {}
+                Effect::Done { roster, share } => self.done = Some((*roster, share)),
+                Effect::Failed(failure) => self.failures.push(failure),
+            }
+        }
+    }
+
+    /// Of a twin only dealings are seen, and only by victims.
+    fn act_twin(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            if let (Effect::Publish { to, item }, Some(bad)) = (effect, &self.bad) {
+                self.shown.extend(bad.of_twin(&self.proposal, to, item));
+            }
+        }
+    }
+}
