@@ -1,6 +1,6 @@
 //! A member's secrets: what is in its key file, and how that is made.
 //!
-//! The file is encrypted under a passphrase ([`envelope`]), readable by its owner only ([`disk`]), and changed whole or not
+//! The file is encrypted under a passphrase (`envelope`), readable by its owner only (`disk`), and changed whole or not
 //! at all ([`Keyring`]). No secret is ever shown: not by `Debug`, not in an error, not in a log.
 
 mod cost;

@@ -51,7 +51,9 @@ abstract contract Failures is Processes {
         (bytes32 asset, uint256 amount, uint64 nonce) = (message.asset, message.amount, message.nonce);
         bool alive = _processes[process].status == Status.Alive;
         uint256 due = _unpark(process, message) + claimDelay;
-        // Nobody can retry for a closed process, so there is nothing to wait for.
+        // Nobody can retry for a closed process, so there is nothing to wait for. Seconds that a validator may shift do not
+        // matter in a delay of days.
+        // forge-lint: disable-next-line(block-timestamp)
         require(!alive || block.timestamp >= due, TooEarly(process, nonce, due));
         // What is parked without a payment, or was paid by nobody, waits for a retry as long as there can be one.
         require(amount != 0 && (message.sender != 0 || !alive), NothingToClaim(process, nonce));

@@ -29,7 +29,7 @@ pub struct UserArgs {
     /// The group file
     #[arg(long, value_name = "FILE", default_value = ".devnet/group.toml")]
     pub group: PathBuf,
-    /// The group's newest roster, generation-<g>.toml, once its members have changed: what is paid to the address of before
+    /// The group's newest roster, `generation-<g>.toml`, once its members have changed: what is paid to the address of before
     /// arrives as well, one ledger transaction later
     #[arg(long, value_name = "FILE")]
     pub roster: Option<PathBuf>,
