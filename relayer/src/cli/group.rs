@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use alloy::providers::Provider;
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 use lockstep_core::group::{Chain, Group};
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Exit, Failure, print_json, print_line};
 use crate::config::read_group;
 use crate::evm::check::{ExpectedChain, check_chain};
-use crate::evm::code::{Comparison, LocalBuild};
+use crate::evm::code::{Comparison, LocalBuild, chain_served, code_at};
 use crate::evm::provider::{EvmProvider, provider};
 
 /// What to do with a group file.
@@ -62,7 +61,7 @@ async fn code(args: &CodeArgs) -> Result<Exit, Failure> {
     let mut endpoints = Vec::new();
     for url in &args.rpc {
         let provider = provider(url).map_err(Failure::bad_input)?;
-        let id = provider.get_chain_id().await.with_context(|| "an --rpc endpoint does not name its chain");
+        let id = chain_served(&provider).await.with_context(|| "an --rpc endpoint does not name its chain");
         endpoints.push((id.map_err(|error| Failure::new(Exit::TryAgain, error))?, provider, url));
     }
     let (mut answers, mut all) = (Vec::new(), true);
@@ -88,7 +87,7 @@ async fn code_on(
 ) -> Result<(bool, Value), Failure> {
     let undeployed = || Failure::configuration(anyhow!("chain {} has no `contract` in the group file", chain.id));
     let expected = ExpectedChain::of(group, chain).ok_or_else(undeployed)?;
-    let found = provider.get_code_at(expected.contract).await.map_err(|error| Failure::new(Exit::TryAgain, error))?;
+    let found = code_at(provider, expected.contract).await.map_err(|error| Failure::new(Exit::TryAgain, error))?;
     let differs = match local.compare(&found) {
         Comparison::None => Some(format!("there is no contract at {}", expected.contract)),
         Comparison::Length { expected, found } => Some(format!("{found} bytes of code, {expected} in this build")),

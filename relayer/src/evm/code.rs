@@ -3,9 +3,13 @@
 //! Immutables are written into the code by the constructor, so their places are left out: their values are compared where
 //! the contract tells them ([`super::check`]).
 
-use alloy::primitives::{B256, Bytes, keccak256};
+use alloy::primitives::{Address, B256, Bytes, keccak256};
+use alloy::providers::Provider;
+use alloy::transports::TransportError;
 use serde::Deserialize;
 use thiserror::Error;
+
+use crate::evm::provider::EvmProvider;
 
 /// What the compiler exported of the group contract (`make abi`).
 const EXPORTED: &str = include_str!("../../../contracts/abi/Group.json");
@@ -118,6 +122,22 @@ impl LocalBuild {
         }
         masked
     }
+}
+
+/// The EIP-155 id of the chain that an endpoint serves.
+///
+/// # Errors
+/// Where the endpoint fails.
+pub async fn chain_served(provider: &EvmProvider) -> Result<u64, TransportError> {
+    provider.get_chain_id().await
+}
+
+/// The code at an address in the newest block; empty where there is none.
+///
+/// # Errors
+/// Where the endpoint fails.
+pub async fn code_at(provider: &EvmProvider, address: Address) -> Result<Bytes, TransportError> {
+    provider.get_code_at(address).await
 }
 
 #[cfg(test)]
