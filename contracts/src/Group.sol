@@ -27,12 +27,11 @@ contract Group is Failures, Payouts, Tank {
     {}
 
     /// @inheritdoc IGroup
-    function deliver(Checkpoint calldata checkpoint, bytes calldata signature, Batch[] calldata batches)
-        external
-        outsideOfDelivery
-    {
+    function deliver(Checkpoint calldata checkpoint, bytes calldata signature, Batch[] calldata batches) external {
         uint256 shared = gasleft();
-        _delivering = 1;
+        uint256 before = _delivering;
+        require(before != RUNNING, Reentered());
+        _delivering = RUNNING;
         _accept(checkpoint, signature);
         uint256 bills = _allocate(batches.length * BILL_SIZE);
         unchecked {
@@ -42,8 +41,9 @@ contract Group is Failures, Payouts, Tank {
         for (uint256 i; i < batches.length; ++i) {
             (bill, weights) = _deliver(batches[i], checkpoint.root, bill, weights);
         }
-        if (bill != bills) _repay(bills, bill, shared, weights);
-        _delivering = 0;
+        // Whoever delivers several times in a transaction has paid for only one.
+        if (bill != bills) _repay(bills, bill, shared, before == DELIVERED ? 0 : GAS_TRANSACTION, weights);
+        _delivering = DELIVERED;
     }
 
     /* INTERNALS: CHECKPOINT */

@@ -204,6 +204,28 @@ contract TankTest is GroupTest {
         vm.assertEq(group.credit(DELIVERER) / 1e12, alone / 1e12);
     }
 
+    /// @dev A contract that delivers each mailbox on its own, all in one transaction, has paid for one transaction only. A test
+    /// is one transaction.
+    function test_RepaysATransactionOnce() public {
+        group.fund{value: 1 ether}(PROCESS);
+        group.fund{value: 1 ether}(OTHER);
+        post(box, ALICE, 5, "one");
+        post(otherBox, ALICE, 5, "one");
+        Signed memory signed = members.sign();
+        deliver(signed, box, 1);
+        Batch[] memory batches = list(members.batch(signed, otherBox, 1));
+        bytes memory call = abi.encodeCall(group.deliver, (signed.checkpoint, signed.signature, batches));
+        uint256 credit = group.credit(address(this));
+        uint256 before = gasleft();
+        (bool success,) = address(group).call(call);
+        uint256 used = before - gasleft();
+        vm.assertTrue(success);
+        for (uint256 i; i < call.length; ++i) {
+            used += call[i] == 0 ? 4 : 16;
+        }
+        vm.assertLe(group.credit(address(this)) - credit, used * BASE_FEE, "no second transaction");
+    }
+
     /// @dev Verification is shared by weight, with those without a tank, too.
     function test_SharesWhatIsShared() public {
         group.fund{value: 1 ether}(PROCESS);

@@ -29,7 +29,8 @@ abstract contract Failures is Processes {
     /// @inheritdoc IGroup
     function retry(bytes32 process, Message calldata message) external outsideOfDelivery {
         require(!halted(), Halted());
-        _delivering = 1;
+        uint256 before = _delivering;
+        _delivering = RUNNING;
         Process storage stored = _processes[process];
         uint256 word = _wordOf(stored);
         uint256 gasNeeded = _gasNeeded(word);
@@ -42,7 +43,7 @@ abstract contract Failures is Processes {
         require(left >= gasNeeded, InsufficientGas(process, message.nonce, left, gasNeeded));
         require(_call(_targetIn(word), _gasLimitIn(word), data), RetryFailed(process, message.nonce));
         emit Retried(process, message.nonce);
-        _delivering = 0;
+        _delivering = before;
     }
 
     /// @inheritdoc IGroup

@@ -62,7 +62,11 @@ abstract contract GroupBase is IGroup {
 
     /* STORAGE: LOCK */
 
-    /// @dev A whole word, so that setting it reads nothing. 1 while a process may be running.
+    /// @dev While a process may be running, and after the first delivery of a transaction.
+    uint256 internal constant RUNNING = 1;
+    uint256 internal constant DELIVERED = 2;
+
+    /// @dev A whole word, so that setting it reads nothing.
     uint256 internal transient _delivering;
 
     /* CONSTRUCTOR */
@@ -84,7 +88,7 @@ abstract contract GroupBase is IGroup {
 
     /// @dev For what must not run while a process is called.
     modifier outsideOfDelivery() {
-        require(_delivering == 0, Reentered());
+        require(_delivering != RUNNING, Reentered());
         _;
     }
 

@@ -10,7 +10,7 @@ import {Processes} from "./Processes.sol";
 /// @dev Tanks are counted in gwei, so that one fits beside the target of its process; credits are in wei.
 abstract contract Tank is Governance, Processes {
     /// @dev Gas of a transaction before it does anything.
-    uint256 private constant GAS_TRANSACTION = 21_000;
+    uint256 internal constant GAS_TRANSACTION = 21_000;
 
     /// @dev Gas of the calldata that every delivery has: selector, checkpoint, signature, offsets and lengths. The rest of
     /// it, and of what follows, is measured: crediting the deliverer, the lock and the way in.
@@ -107,19 +107,20 @@ abstract contract Tank is Governance, Processes {
     /// @param bill First bill.
     /// @param end Memory offset after the last one.
     /// @param shared Gas measured for what all batches share.
+    /// @param intrinsic Gas of the transaction itself, unless a delivery before in the same one has charged it.
     /// @param weights Weight of all batches that have run, also of those without a tank.
-    function _repay(uint256 bill, uint256 end, uint256 shared, uint256 weights) internal {
+    function _repay(uint256 bill, uint256 end, uint256 shared, uint256 intrinsic, uint256 weights) internal {
         (uint256 perByte, uint256 price, uint256 total) = (_gasPerByte, _tipWei, 0);
         unchecked {
             // Prices have 64 bits and gas has 24: nothing here comes near 2^256.
             price += block.basefee;
             if (tx.gasprice < price) price = tx.gasprice;
-            shared += GAS_TRANSACTION + GAS_SHARED;
+            if (intrinsic != 0) shared += intrinsic + GAS_SHARED;
             for (; bill != end; bill += BILL_SIZE) {
                 (bytes32 process, uint256 weight, uint256 length) = _read(bill);
                 // A transaction takes the larger of what it used and the floor price of its calldata (EIP-7623).
                 uint256 owed = weight + shared * weight / weights;
-                uint256 floor = perByte * length + GAS_TRANSACTION * weight / weights;
+                uint256 floor = perByte * length + intrinsic * weight / weights;
                 if (owed < floor) owed = floor;
                 owed = owed * price / 1 gwei;
                 Process storage stored = _processes[process];
