@@ -5,6 +5,7 @@ mod devnet;
 mod group;
 mod inspect;
 mod keygen;
+mod link;
 mod memo;
 mod pay;
 mod service;
@@ -18,9 +19,10 @@ use serde::Serialize;
 
 pub use devnet::{DemoArgs, DevnetArgs};
 pub use group::{CodeArgs, GroupCommand};
-pub use inspect::{InspectCommand, VerifySignatureArgs};
+pub use inspect::{InspectCommand, MemoArgs, VerifySignatureArgs};
 pub use keygen::{KeygenCommand, KeygenGroupArgs, KeygenMemberArgs};
-pub use memo::{MemoCommand, PolicyArg, RegistrationArgs};
+pub use link::LinkArgs;
+pub use memo::{CallArgs, MemoCommand, PolicyArg, RegisterMemoArgs, RegistrationArgs};
 pub use pay::{BalanceArgs, OnceArgs, PayArgs, RegisterArgs, UserArgs};
 pub use service::MemberArgs;
 
@@ -53,7 +55,7 @@ pub enum Command {
     Pay(PayArgs),
     /// Register a contract as this ledger user's process, by a payment of the fee
     Register(RegisterArgs),
-    /// Print the memo of a payment, for any wallet of the ledger to carry
+    /// Print the memo of a payment, or a link or QR code, for any wallet of the ledger; or show what a memo means
     #[command(subcommand)]
     Memo(MemoCommand),
     /// Show what a ledger user holds of an asset
@@ -106,7 +108,7 @@ pub async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Devnet(args) => devnet::devnet(&args).await,
         Command::Pay(args) => pay::pay(&args).await,
         Command::Register(args) => pay::register(&args).await,
-        Command::Memo(command) => memo::run(&command),
+        Command::Memo(command) => memo::run(command),
         Command::Balance(args) => pay::balance(&args).await,
         Command::Demo(args) => devnet::demo(&args).await,
         Command::Check(args) => service::check(&args).await,

@@ -105,6 +105,39 @@ fn memos_for_wallets_should_say_what_they_are_made_of() {
 }
 
 #[test]
+fn links_for_wallets_should_name_everything_that_is_paid() {
+    let group = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/group.example.toml");
+    let call = ["memo", "call", "--process", "405e0689-33ca-574b-9b98-86f6a64fda80", "--payload", "0x01"];
+    let with = |more: &[&'static str]| [&call[..], more].concat();
+    must_refuse(&with(&["--group", group]), 1);
+    must_refuse(&with(&["--group", group, "--asset", "no such", "--amount", "1"]), 1);
+    must_refuse(&with(&["--group", group, "--asset", "BTC", "--amount", "0"]), 1);
+    for no_group in [&["--asset", "BTC", "--amount", "1"][..], &["--qr"]] {
+        assert_eq!(lockstep(&with(no_group)).code, 1, "{no_group:?}");
+    }
+
+    let asset = "c6d0c728-2624-429b-8e0d-d9d19b6592fa";
+    let trace = "7c5e9ee0-2a33-43cf-b9b7-0cac2e3b6538";
+    let more = ["--group", group, "--asset", asset, "--amount", "0.5", "--trace", trace];
+    let shown = json(&with(&more));
+    let (memo, receivers) = (shown["memo"].as_str().expect("memo"), shown["receivers"].as_str().expect("address"));
+    let link = format!("https://mixin.one/pay/{receivers}?asset={asset}&amount=0.50000000&memo={memo}&trace={trace}");
+    assert_eq!(shown["link"], link);
+    assert_eq!(json(&["memo", "decode", memo])["meaning"]["kind"], "call");
+    assert_eq!(json(&["inspect", "address", receivers])["threshold"], 3, "the example group signs with three");
+
+    let Said { code, out, err } = lockstep(&with(&[&more[..], &["--qr"]].concat()));
+    assert_eq!(code, 0, "{err}");
+    let rows: Vec<_> = out.lines().collect();
+    assert_eq!(rows.last(), Some(&link.as_str()));
+    assert!(rows.len() > 20 && rows.iter().any(|row| row.contains('█')), "{out}");
+
+    let address = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+    let fee = json(&["memo", "register", "--chain", "31337", "--address", address, "--group", group]);
+    assert_eq!(fee["amount"], "0.01000000", "{fee}");
+}
+
+#[test]
 fn signatures_should_be_valid_invalid_or_malformed() {
     let key = SecretKey::derive(&[1; 32], b"cli").expect("a key");
     let public = hex::encode(key.public_key().compress());

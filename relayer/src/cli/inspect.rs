@@ -20,14 +20,7 @@ pub enum InspectCommand {
         bytes: String,
     },
     /// Show a memo: the operation in it, and what it asks for
-    Memo {
-        /// Hex, with or without 0x, or base64url; hex where both are possible
-        #[arg(value_name = "MEMO", allow_hyphen_values = true)]
-        memo: String,
-        /// Read it as this group does: with its aliases, and its key for decisions
-        #[arg(long, value_name = "FILE")]
-        group: Option<PathBuf>,
-    },
+    Memo(MemoArgs),
     /// Show the keys or members of a ledger address
     Address {
         /// XIN… or MIX…
@@ -40,6 +33,17 @@ pub enum InspectCommand {
         #[arg(value_name = "AMOUNT", allow_hyphen_values = true)]
         amount: String,
     },
+}
+
+/// A memo, and who reads it.
+#[derive(Debug, Args)]
+pub struct MemoArgs {
+    /// Hex, with or without 0x, or base64url; hex where both are possible
+    #[arg(value_name = "MEMO", allow_hyphen_values = true)]
+    memo: String,
+    /// Read it as this group does: with its aliases, and its key for decisions
+    #[arg(long, value_name = "FILE")]
+    group: Option<PathBuf>,
 }
 
 /// A signature, its key and its message.
@@ -67,14 +71,17 @@ pub(super) fn run(command: InspectCommand) -> Result<Exit, Failure> {
         InspectCommand::Tx { bytes } => print_json(&ledger::transaction(&bytes).map_err(Failure::bad_input)?)?,
         InspectCommand::Address { address } => print_json(&ledger::address(&address).map_err(Failure::bad_input)?)?,
         InspectCommand::Amount { amount } => print_json(&ledger::amount(&amount).map_err(Failure::bad_input)?)?,
-        InspectCommand::Memo { memo, group } => {
-            let rules = match group {
-                Some(path) => read_group(&path).map_err(Failure::configuration)?.memo_rules(),
-                None => MemoRules::default(),
-            };
-            print_json(&inspect_memo_with(&memo, &rules).map_err(Failure::bad_input)?)?;
-        }
+        InspectCommand::Memo(args) => return memo(args),
     }
+    Ok(Exit::Done)
+}
+
+pub(super) fn memo(MemoArgs { memo, group }: MemoArgs) -> Result<Exit, Failure> {
+    let rules = match group {
+        Some(path) => read_group(&path).map_err(Failure::configuration)?.memo_rules(),
+        None => MemoRules::default(),
+    };
+    print_json(&inspect_memo_with(&memo, &rules).map_err(Failure::bad_input)?)?;
     Ok(Exit::Done)
 }
 

@@ -1,27 +1,53 @@
 //! `memo`: what a payment must carry, as text, so that any wallet of the ledger can make it.
 
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use lockstep_core::operation::{GAS_DEFAULT, Operation, Policy, Registration};
-use lockstep_core::{Address, Uuid};
-use serde_json::json;
+use lockstep_core::{Address, Amount, Uuid};
+use serde_json::{Value, json};
 
-use super::pay::call_operation;
-use super::{Exit, Failure, print_json};
+use super::inspect::{self, MemoArgs};
+use super::link::{Link, LinkArgs};
+use super::pay::{asset_uuid, call_operation};
+use super::{Exit, Failure, print_json, print_line};
 
 /// What the memo is for.
 #[derive(Debug, Subcommand)]
 pub enum MemoCommand {
-    /// A payment to a process
-    Call {
-        /// The process to call
-        #[arg(long, value_name = "UUID")]
-        process: Uuid,
-        /// What its contract gets: hex after 0x
-        #[arg(long, value_name = "0xHEX", default_value = "0x")]
-        payload: String,
-    },
-    /// A registration: whoever pays the fee with it owns the process
-    Register(RegistrationArgs),
+    /// A payment to a process; with a group file also as a link or QR code that wallets open
+    Call(CallArgs),
+    /// A registration: whoever pays the fee with it owns the process; with a group file also as a link or QR code
+    Register(RegisterMemoArgs),
+    /// Show what a memo means; the same as `inspect memo`
+    Decode(MemoArgs),
+}
+
+/// Which process to pay, and what to tell it.
+#[derive(Debug, Args)]
+pub struct CallArgs {
+    /// The process to call
+    #[arg(long, value_name = "UUID")]
+    process: Uuid,
+    /// What its contract gets: hex after 0x
+    #[arg(long, value_name = "0xHEX", default_value = "0x")]
+    payload: String,
+    /// For a link: a symbol of the group file, or the asset's UUID
+    #[arg(long, value_name = "ASSET", requires = "group", requires = "amount")]
+    asset: Option<String>,
+    /// For a link: how much, with at most 8 decimals
+    #[arg(long, value_name = "DECIMAL", requires = "asset")]
+    amount: Option<Amount>,
+    #[command(flatten)]
+    link: LinkArgs,
+}
+
+/// Which contract to register, with which group.
+#[derive(Debug, Args)]
+pub struct RegisterMemoArgs {
+    #[command(flatten)]
+    registration: RegistrationArgs,
+    #[command(flatten)]
+    link: LinkArgs,
 }
 
 /// Which contract, and how it wants to be called.
@@ -63,15 +89,52 @@ impl RegistrationArgs {
     }
 }
 
-pub(super) fn run(command: &MemoCommand) -> Result<Exit, Failure> {
-    let operation = match command {
-        MemoCommand::Call { process, payload } => call_operation(*process, payload).map_err(Failure::bad_input)?,
-        // Its process is whoever pays, so none is named.
-        MemoCommand::Register(args) => {
-            Operation::register(Uuid::nil(), &args.registration()).map_err(Failure::bad_input)?
-        }
+pub(super) fn run(command: MemoCommand) -> Result<Exit, Failure> {
+    match command {
+        MemoCommand::Call(args) => call(&args).map_err(Failure::bad_input)?.print(),
+        MemoCommand::Register(args) => register(&args).map_err(Failure::bad_input)?.print(),
+        MemoCommand::Decode(args) => inspect::memo(args),
+    }
+}
+
+fn call(args: &CallArgs) -> Result<Shown> {
+    let memo = call_operation(args.process, &args.payload)?.to_memo_text()?;
+    let Some(group) = args.link.group()? else { return Ok(Shown::memo(&memo)) };
+    let (Some(asset), Some(amount)) = (&args.asset, args.amount) else {
+        bail!("a link names what it pays: --asset and --amount");
     };
-    let memo = operation.to_memo_text().map_err(Failure::bad_input)?;
-    print_json(&json!({ "bytes": memo.len(), "memo": memo }))?;
-    Ok(Exit::Done)
+    let link = args.link.link(&group, (asset_uuid(&group, asset)?, amount), &memo)?;
+    Shown::link(&link, args.link.qr)
+}
+
+fn register(args: &RegisterMemoArgs) -> Result<Shown> {
+    // Its process is whoever pays, so none is named.
+    let memo = Operation::register(Uuid::nil(), &args.registration.registration())?.to_memo_text()?;
+    let Some(group) = args.link.group()? else { return Ok(Shown::memo(&memo)) };
+    let fee = group.fee();
+    Shown::link(&args.link.link(&group, (fee.asset, fee.amount), &memo)?, args.link.qr)
+}
+
+/// What a command prints.
+enum Shown {
+    Json(Value),
+    Qr(String),
+}
+
+impl Shown {
+    fn memo(memo: &str) -> Self {
+        Self::Json(json!({ "bytes": memo.len(), "memo": memo }))
+    }
+
+    fn link(link: &Link, qr: bool) -> Result<Self> {
+        Ok(if qr { Self::Qr(link.to_qr()?) } else { Self::Json(link.to_json()) })
+    }
+
+    fn print(self) -> Result<Exit, Failure> {
+        match self {
+            Self::Json(value) => print_json(&value)?,
+            Self::Qr(code) => print_line(&code)?,
+        }
+        Ok(Exit::Done)
+    }
 }

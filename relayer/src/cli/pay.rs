@@ -1,6 +1,6 @@
 //! A ledger user's commands: pay a group, register a contract, see a balance.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -102,22 +102,22 @@ impl UserArgs {
         let group = read_group(&self.group)?;
         Ok((group, SafeApi::new(&self.ledger, users::load(&self.user)?)?))
     }
+}
 
-    /// The ledger address that is paid.
-    fn receivers(&self, group: &Group) -> Result<Mix> {
-        let Some(path) = &self.roster else { return Ok(group.mix()) };
-        let roster = read_roster(path)?;
-        let found = roster.group_id();
-        ensure!(found == group.id(), "`{}` belongs to group {found}, not to {}", path.display(), group.id());
-        Ok(roster.mix())
-    }
+/// The ledger address that is paid: the newest one, where a roster names it.
+pub(super) fn receivers(group: &Group, roster: Option<&Path>) -> Result<Mix> {
+    let Some(path) = roster else { return Ok(group.mix()) };
+    let roster = read_roster(path)?;
+    let found = roster.group_id();
+    ensure!(found == group.id(), "`{}` belongs to group {found}, not to {}", path.display(), group.id());
+    Ok(roster.mix())
 }
 
 pub(super) async fn pay(args: &PayArgs) -> Result<Exit, Failure> {
     let (group, api) = args.user.open().map_err(Failure::bad_input)?;
     let asset = asset(&group, &args.asset).map_err(Failure::bad_input)?;
     let extra = memo(args.process, &args.payload).map_err(Failure::bad_input)?;
-    let receivers = args.user.receivers(&group).map_err(Failure::bad_input)?;
+    let receivers = receivers(&group, args.user.roster.as_deref()).map_err(Failure::bad_input)?;
     send(receivers, &api, &args.once, (asset, args.amount, extra, args.process)).await
 }
 
@@ -127,7 +127,7 @@ pub(super) async fn register(args: &RegisterArgs) -> Result<Exit, Failure> {
     let extra = Operation::register(process, &args.registration.registration()).map_err(Failure::bad_input)?;
     let extra = extra.encode().map_err(Failure::bad_input)?;
     let fee = group.fee();
-    let receivers = args.user.receivers(&group).map_err(Failure::bad_input)?;
+    let receivers = receivers(&group, args.user.roster.as_deref()).map_err(Failure::bad_input)?;
     send(receivers, &api, &args.once, (AssetId::from_uuid(fee.asset), fee.amount, extra, process)).await
 }
 
@@ -168,12 +168,16 @@ fn exit(error: &PayError) -> Exit {
 }
 
 fn asset(group: &Group, text: &str) -> Result<AssetId> {
+    asset_uuid(group, text).map(AssetId::from_uuid)
+}
+
+/// The asset that a symbol of the group file, or a UUID, names.
+pub(super) fn asset_uuid(group: &Group, text: &str) -> Result<Uuid> {
     let known = group.assets().values().find(|asset| asset.symbol.eq_ignore_ascii_case(text));
-    if let Some(asset) = known {
-        return Ok(AssetId::from_uuid(asset.uuid));
+    match known {
+        Some(asset) => Ok(asset.uuid),
+        None => text.parse().with_context(|| format!("`{text}` is no symbol of the group file and no UUID")),
     }
-    let uuid: Uuid = text.parse().with_context(|| format!("`{text}` is no symbol of the group file and no UUID"))?;
-    Ok(AssetId::from_uuid(uuid))
 }
 
 pub(super) fn call_operation(process: Uuid, payload: &str) -> Result<Operation> {
