@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
@@ -27,6 +28,7 @@ pub use pay::{BalanceArgs, OnceArgs, PayArgs, RegisterArgs, UserArgs};
 pub use service::MemberArgs;
 
 pub use crate::exit::Exit;
+use crate::harden::keep_memory_private;
 
 /// Arguments of the binary.
 #[derive(Debug, Parser)]
@@ -85,8 +87,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return exit.into();
         }
     };
-    let outcome = tokio::runtime::Runtime::new()
+    // Before anything secret is read, and before there are threads.
+    let outcome = keep_memory_private()
+        .context("cannot keep the memory of this process private")
         .map_err(|error| Failure::new(Exit::TryAgain, error))
+        .and_then(|()| tokio::runtime::Runtime::new().map_err(|error| Failure::new(Exit::TryAgain, error)))
         .and_then(|runtime| runtime.block_on(run(args.command)));
     match outcome {
         Ok(exit) => exit.into(),

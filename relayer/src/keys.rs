@@ -188,3 +188,5 @@ pub struct PublicKeys {
 
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod wiped;
