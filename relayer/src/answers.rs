@@ -10,6 +10,7 @@ use crate::checkpoints::Checkpoints;
 use crate::peer::{AnswerError, AnswerPeers, ChainStatus, InputSignature, Partial, Status};
 use crate::rosters::Rosters;
 use crate::store::{Store, StoreError};
+use crate::witnesses::Word;
 
 /// Answers from the store.
 #[derive(Clone, Debug)]
@@ -17,18 +18,26 @@ pub struct Answers {
     store: Store,
     checkpoints: Checkpoints,
     chains: Arc<[u64]>,
+    word: Word,
     halt: mpsc::Sender<StoreError>,
 }
 
 impl Answers {
     /// Answers of this member. A contradiction met while answering goes to `halt`, which stops the service.
-    pub fn new(store: Store, checkpoints: Checkpoints, chains: Arc<[u64]>, halt: mpsc::Sender<StoreError>) -> Self {
-        Self { store, checkpoints, chains, halt }
+    pub const fn new(
+        store: Store,
+        checkpoints: Checkpoints,
+        chains: Arc<[u64]>,
+        word: Word,
+        halt: mpsc::Sender<StoreError>,
+    ) -> Self {
+        Self { store, checkpoints, chains, word, halt }
     }
 
-    /// A contradiction stops the member; anything else is for the peer to try again.
+    /// A contradiction stops the member, and so does another process in its place; anything else is for the peer to try
+    /// again.
     fn refuse(&self, error: StoreError) -> AnswerError {
-        if error.is_contradiction() {
+        if error.is_contradiction() || error.is_lost_lease() {
             // Full means that another contradiction is stopping the service already.
             let _ = self.halt.try_send(error);
             return AnswerError::Halted;
@@ -69,7 +78,9 @@ impl AnswerPeers for Answers {
         }
         let (sequence, history) =
             step.map_or((0, B256::ZERO), |step| (step.checkpoint.sequence, step.checkpoint.history));
-        Ok(Status { sequence, history, halted: false, chains })
+        let guard = self.word.on(&self.store).await.map_err(|error| self.refuse(error))?;
+        let seen = self.store.heads_seen().await.map_err(|error| self.refuse(error))?;
+        Ok(Status { sequence, history, halted: false, chains, guard: Some(guard), seen })
     }
 }
 

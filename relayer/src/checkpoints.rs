@@ -44,6 +44,10 @@ impl Checkpoints {
     /// Another digest once signed for the same sequence is a contradiction, and so is a history other than the one that the
     /// group had signed when this generation was made.
     pub async fn own(&self, sequence: u64) -> Result<Option<Partial>, StoreError> {
+        // Nobody has said yet how far this member was seen: not yet.
+        if !self.store.may_promise() {
+            return Ok(None);
+        }
         let Some(StepRow { checkpoint, .. }) = self.store.step(sequence).await? else { return Ok(None) };
         self.own_of(&self.signer.rosters().active(), &checkpoint).await
     }

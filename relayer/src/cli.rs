@@ -5,6 +5,7 @@ mod devnet;
 mod group;
 mod inspect;
 mod keygen;
+mod keys;
 mod link;
 mod memo;
 mod pay;
@@ -22,6 +23,10 @@ pub use devnet::{DemoArgs, DevnetArgs};
 pub use group::{CodeArgs, GroupCommand};
 pub use inspect::{InspectCommand, MemoArgs, VerifySignatureArgs};
 pub use keygen::{KeygenCommand, KeygenGroupArgs, KeygenMemberArgs};
+pub use keys::{
+    AcceptArgs, BackupArgs, ChangeArgs, ExportArgs, Import, ImportArgs, KeyFileArgs, KeysCommand, NewPassphraseArgs,
+    ShowArgs,
+};
 pub use link::LinkArgs;
 pub use memo::{CallArgs, MemoCommand, PolicyArg, RegisterMemoArgs, RegistrationArgs};
 pub use pay::{BalanceArgs, OnceArgs, PayArgs, RegisterArgs, UserArgs};
@@ -49,6 +54,9 @@ pub enum Command {
     /// Make keys: a member's own, or a group's by a trusted dealer
     #[command(subcommand)]
     Keygen(KeygenCommand),
+    /// Look after a member's keys: passphrase, backup, export, import, and a restored database
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Run one member until SIGTERM or SIGINT
     Run(MemberArgs),
     /// Run everything on this machine until interrupted: a chain, a ledger, four members, two example contracts
@@ -109,6 +117,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 pub async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Keygen(command) => keygen::run(command),
+        Command::Keys(command) => keys::run(command).await,
         Command::Run(args) => service::run(&args).await,
         Command::Devnet(args) => devnet::devnet(&args).await,
         Command::Pay(args) => pay::pay(&args).await,

@@ -12,6 +12,7 @@ mod passphrase;
 mod ring;
 mod secrets;
 mod share;
+mod web3;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,7 @@ pub use error::KeyError;
 pub use passphrase::{LEAST_BYTES, Passphrase, PassphraseError, Source, VARIABLE};
 pub use ring::Keyring;
 pub use share::{HeldShare, PublicShare};
+pub use web3::{Web3Error, read_web3};
 
 /// What a member's key file is called.
 pub const KEY_FILE: &str = "member.keys";

@@ -32,4 +32,5 @@ pub mod supervisor;
 pub mod telemetry;
 pub mod ticks;
 pub mod watch;
+pub mod witnesses;
 pub mod world;

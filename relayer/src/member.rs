@@ -33,10 +33,11 @@ use crate::peer::{self, Directory, Local, PeerClient};
 use crate::rosters::Rosters;
 use crate::signer::Signer;
 use crate::startup::{Ready, ReadyChain};
-use crate::store::{Identity, Store, StoreError};
+use crate::store::{self, Identity, Store, StoreError};
 use crate::supervisor::{DRAIN, Supervisor, SupervisorError, stop_signal};
 use crate::ticks::Ticker;
 use crate::watch::{self, Pace, WatchError};
+use crate::witnesses::{Witnesses, Word};
 use crate::world::chain::{ChainError, Cursor};
 use crate::{api, clock};
 
@@ -99,6 +100,7 @@ struct Parts {
     local: Local,
     rosters: Rosters,
     signer: Signer,
+    word: Word,
     checkpoints: Checkpoints,
 }
 
@@ -107,9 +109,16 @@ impl Parts {
         let Ready { config, group, keys, known, secrets, ledger, kernel, chains, peer, api } = ready;
         let identity = Identity { group_digest: group.digest().0, member: config.member.into() };
         let store = Store::open(&config.database(), identity).await?;
-        let driver = Driver::restore(rules(&group)?, store.clone()).await?;
+        // Until peers have said how far they saw this member.
+        store.hold_back();
+        let rules = rules(&group)?;
+        let driver = tokio::select! {
+            driver = Driver::restore(rules, store.clone()) => driver?,
+            Err(error) = keep_lease(store.clone(), CancellationToken::new()) => return Err(error.into()),
+        };
         let after = driver.progress().borrow().sequence;
         let seconds: peer::Clock = Arc::new(clock::unix_seconds);
+        let word = Word::new(group.id(), secrets.identity.clone());
         let directory = Directory::of_group(&group);
         let own = secrets.identity.verifying_key().to_bytes();
         let rosters = Rosters::new(own, known, driver.addresses(), directory.clone());
@@ -137,6 +146,7 @@ impl Parts {
             local,
             rosters,
             signer,
+            word,
             checkpoints,
         })
     }
@@ -149,7 +159,18 @@ impl Parts {
         let echo = watch::Echo { progress: progress.clone(), addresses: self.driver.addresses() };
 
         let served = self.chains.keys().copied().collect();
-        let answers = Arc::new(Answers::new(self.store.clone(), self.checkpoints.clone(), served, halt));
+        let store = self.store.clone();
+        tasks.spawn("lease.keeper", |stop| async move { Ok(keep_lease(store, stop).await?) });
+        let witnesses = Witnesses {
+            group_id: self.group.id(),
+            rosters: self.rosters.clone(),
+            identity: self.local.key(),
+            peers: self.peers.clone(),
+            store: self.store.clone(),
+        };
+        tasks.spawn("guards.witnesses", |stop| async move { Ok(witnesses.run(stop).await?) });
+        let answers = Answers::new(self.store.clone(), self.checkpoints.clone(), served, self.word, halt);
+        let answers = Arc::new(answers);
         tasks.spawn("peer.server", |stop| serve_peers(self.peer, peer::router(self.local, answers), stop));
         let status = OwnStatus::new(self.config.member.into(), self.rosters.clone(), self.store.clone());
         tasks.spawn("api.server", |stop| async move { Ok(api::serve(self.api, status, stop).await?) });
@@ -234,6 +255,16 @@ async fn serve_peers(
     stop: CancellationToken,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     Ok(axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?)
+}
+
+/// Says that this process lives, until it is told to stop or another process has its lease.
+async fn keep_lease(store: Store, stop: CancellationToken) -> Result<(), StoreError> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(store::BEAT) => store.beat().await?,
+        }
+    }
 }
 
 /// Ends with the contradiction that was met while answering a peer.

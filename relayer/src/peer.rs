@@ -27,6 +27,8 @@ use lockstep_core::{B256, Uuid};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::world::witness::GuardHead;
+
 pub use client::{Fault, PeerClient, PeerError};
 pub use directory::{Directory, IdentityKey, Listing, Peer};
 pub use server::{ceremony_router, router};
@@ -144,6 +146,11 @@ pub struct Status {
     pub halted: bool,
     /// How far each chain is read.
     pub chains: BTreeMap<ChainId, ChainStatus>,
+    /// How far its own promises go.
+    pub guard: Option<GuardHead>,
+    /// How far it has seen the promises of others, each in their own words.
+    #[serde(default)]
+    pub seen: Vec<GuardHead>,
 }
 
 /// How far one chain is read.

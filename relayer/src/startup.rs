@@ -2,7 +2,8 @@
 //!
 //! In this order, cheapest and most local first; each refusal is a message of its own:
 //!
-//! 1. configuration, group file (its digest, this member, its chains), key file (whose it is, its share);
+//! 1. configuration, group file (its digest, this member, its chains), key file (whose it is, its share); whether this member
+//!    runs already;
 //! 2. the ledger: reachable, this member's session, its spend key; a quorum of kernel nodes;
 //! 3. each chain: reachable, chain id, EIP-2537, the contract and that it is this group's with this key;
 //! 4. the ports.
@@ -28,6 +29,7 @@ use crate::evm::provider::{EvmProvider, ProviderError, provider};
 use crate::exit::Exit;
 use crate::keys::{Floor, KeyError, Keyring, MemberSecrets, Source};
 use crate::ledger::{ClientError, KernelNodes, LedgerError, SafeApi};
+use crate::store::{Store, StoreError};
 
 /// A member that may start.
 #[derive(Debug)]
@@ -79,6 +81,7 @@ pub async fn prepare(config: MemberConfig) -> Result<Ready, StartError> {
     if let Some(chain) = group.chains().values().find(|chain| chain.contract.is_none()) {
         return Err(StartError::NotDeployed { chain: chain.id });
     }
+    Store::check_free(&config.database()).await?;
     let ledger = SafeApi::new(config.ledger.api.expose().as_str(), secrets.ledger.clone())?;
     check_ledger(&ledger, &config, &secrets).await?;
     let kernel = ready_kernel(&config).await?;
@@ -189,6 +192,9 @@ pub enum StartError {
         #[source]
         source: LearnError,
     },
+    /// The member runs already, or its database cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The group file is from before the deployment.
     #[error("chain {chain} has no `contract` in the group file: deploy it first")]
     NotDeployed {
@@ -287,7 +293,8 @@ impl StartError {
     /// [`Exit::TryAgain`] where only something outside is missing; else the configuration is wrong.
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::LedgerUnreachable { .. }
+            Self::Store(_)
+            | Self::LedgerUnreachable { .. }
             | Self::Kernel { .. }
             | Self::Chain(CheckError::Unreachable { .. } | CheckError::Refused { .. }) => Exit::TryAgain,
             Self::Config(_)

@@ -4,7 +4,9 @@
 //! What this member has promised (guards, payloads, signatures, submissions) is a row before anyone can see it.
 
 mod ceremonies;
+mod guards;
 mod inputs;
+mod lease;
 mod payouts;
 mod promises;
 mod reads;
@@ -14,6 +16,8 @@ use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -22,9 +26,13 @@ use sqlx::{Row, SqlStr};
 use thiserror::Error;
 
 pub use ceremonies::{CeremonyItem, CeremonyRow, CeremonyStep};
+pub use guards::{GuardError, LogError, Pledge, Restored};
 pub use inputs::{Commit, Replay};
+pub use lease::{BEAT, Holder, LeaseError};
 pub use payouts::{OpenPayout, Payload};
 pub use reads::{MailboxRow, QueuedMessage, StepRow};
+
+use lease::Lease;
 
 /// Connections that read beside the one that writes: peers, planner and status at once, and one to spare.
 const READERS: u32 = 4;
@@ -34,8 +42,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A member's database. Cheap to clone; one connection writes, so writes are ordered by themselves.
 #[derive(Clone, Debug)]
 pub struct Store {
+    path: PathBuf,
     writer: SqlitePool,
     reader: SqlitePool,
+    lease: Option<Lease>,
+    log: Option<Arc<tokio::sync::Mutex<guards::Writer>>>,
+    /// False until peers have said how far they saw this member.
+    is_sure: Arc<AtomicBool>,
 }
 
 /// Whom a database belongs to.
@@ -48,15 +61,48 @@ pub struct Identity {
 }
 
 impl Store {
-    /// Opens or creates the database of `identity` at `path`.
+    /// Opens or creates the database of `identity` at `path`, and takes its lease.
     ///
     /// # Errors
-    /// Refuses a database that was made for another group file or another member, and reports what SQLite reports.
+    /// Refuses a database that was made for another group file or another member, one that another process works on, and one
+    /// that is older than what the member has signed; and reports what SQLite reports.
     pub async fn open(path: &Path, identity: Identity) -> Result<Self, StoreError> {
         let store = Self::open_unclaimed(path).await?;
-        store.claim("group file digest", identity.group_digest.as_slice()).await?;
-        store.claim("member index", identity.member.to_be_bytes().as_slice()).await?;
+        store.claim_for(identity).await?;
+        store.hold().await
+    }
+
+    /// Takes the lease and opens the guard log: from here on this process, and no other, may make promises.
+    ///
+    /// # Errors
+    /// [`LeaseError::Held`] while another process has the lease; [`GuardError`] where the database is older than the log.
+    pub async fn hold(self) -> Result<Self, StoreError> {
+        let mut store = self.take_lease().await?;
+        if let Err(error) = store.open_log().await {
+            store.close().await;
+            return Err(error);
+        }
         Ok(store)
+    }
+
+    /// Promises nothing until [`Self::go_ahead`].
+    pub fn hold_back(&self) {
+        self.is_sure.store(false, Ordering::Release);
+    }
+
+    /// Lets promises be made, after peers have said how far they saw this member.
+    pub fn go_ahead(&self) {
+        self.is_sure.store(true, Ordering::Release);
+    }
+
+    /// False while it is not certain that this database is the newest: who would sign waits.
+    pub fn may_promise(&self) -> bool {
+        self.is_sure.load(Ordering::Acquire)
+    }
+
+    async fn claim_for(&self, identity: Identity) -> Result<(), StoreError> {
+        self.claim("group file digest", identity.group_digest.as_slice()).await?;
+        self.claim("member index", identity.member.to_be_bytes().as_slice()).await
     }
 
     /// Opens or creates a database without saying whose it is: for a ceremony, which comes before there is a group file, and
@@ -81,9 +127,11 @@ impl Store {
         };
         let first = include_str!("../../migrations/sqlite/0001_member.sql");
         let second = include_str!("../../migrations/sqlite/0002_ceremony.sql");
+        let fifth = include_str!("../../migrations/sqlite/0005_lease.sql");
         let migrations = Migrator::with_migrations(vec![
             migration(1, "member".into(), first),
             migration(2, "ceremony".into(), second),
+            migration(5, "lease".into(), fifth),
         ]);
         migrations
             .run(&writer)
@@ -94,7 +142,8 @@ impl Store {
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .map_err(opening)?;
-        Ok(Self { writer, reader })
+        let is_sure = Arc::new(AtomicBool::new(true));
+        Ok(Self { path: path.to_path_buf(), writer, reader, lease: None, log: None, is_sure })
     }
 
     /// Writes a fact of identity the first time and compares it ever after.
@@ -109,8 +158,9 @@ impl Store {
         Err(StoreError::Identity { name, expected: hex::encode(value), found: hex::encode(found) })
     }
 
-    /// Closes all connections; what is committed stays.
+    /// Lets go of the lease and closes all connections; what is committed stays.
     pub async fn close(&self) {
+        self.release().await;
         self.reader.close().await;
         self.writer.close().await;
     }
@@ -210,15 +260,49 @@ pub enum StoreError {
         /// Its ceremony.
         last: lockstep_core::B256,
     },
+    /// Another process acts for this member.
+    #[error(transparent)]
+    Lease(Box<LeaseError>),
+    /// The database is not the newest, or the guard log is not as it was left.
+    #[error(transparent)]
+    Guards(Box<GuardError>),
     /// Something already promised would change. The service halts.
     #[error("contradiction: {0}")]
     Contradiction(String),
 }
 
+impl From<LeaseError> for StoreError {
+    fn from(error: LeaseError) -> Self {
+        Self::Lease(error.into())
+    }
+}
+
+impl From<GuardError> for StoreError {
+    fn from(error: GuardError) -> Self {
+        Self::Guards(error.into())
+    }
+}
+
 impl StoreError {
     /// True where a promise or an applied input would change: the service must halt (exit code 70).
     pub const fn is_contradiction(&self) -> bool {
-        matches!(self, Self::Contradiction(_))
+        match self {
+            Self::Contradiction(_) => true,
+            Self::Guards(error) => error.is_for_a_person(),
+            Self::Open { .. }
+            | Self::Migrate { .. }
+            | Self::Identity { .. }
+            | Self::Sql(_)
+            | Self::Body { .. }
+            | Self::Corrupt { .. }
+            | Self::RoundTaken { .. }
+            | Self::Lease(_) => false,
+        }
+    }
+
+    /// True where another process has taken this one's place: it must stop.
+    pub fn is_lost_lease(&self) -> bool {
+        matches!(self, Self::Lease(error) if matches!(**error, LeaseError::Lost { .. } | LeaseError::Gone))
     }
 }
 

@@ -3,3 +3,4 @@
 pub mod chain;
 pub mod ledger;
 pub mod peer;
+pub mod witness;

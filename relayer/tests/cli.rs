@@ -203,3 +203,97 @@ fn dealt_group_should_be_complete_marked_and_only_for_development() {
     assert_eq!(dave.shares.iter().map(|share| share.index).collect::<Vec<_>>(), [4]);
     assert_eq!(lockstep(&deal).code, 64, "neither the group file nor shares are overwritten");
 }
+
+#[test]
+fn keys_should_be_looked_after_from_the_command_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    write_passphrase(&at("first"));
+    std::fs::write(at("second"), "another passphrase").expect("written");
+    std::fs::set_permissions(at("second"), std::fs::Permissions::from_mode(0o600)).expect("changed");
+    let lockstep = |arguments: &[&str]| lockstep_in(folder.path(), arguments);
+    let refusal = |arguments: &[&str], words: &str| {
+        let said = lockstep(arguments);
+        assert_eq!((said.code, said.out.as_str()), (64, ""), "{arguments:?}: {}", said.err);
+        assert!(said.err.contains(words), "{arguments:?}: {}", said.err);
+    };
+    let of = |said: Said| -> Value {
+        assert_eq!(said.code, 0, "{}", said.err);
+        serde_json::from_str(&said.out).expect("JSON")
+    };
+    let first = ["--keys", "member.keys", "--passphrase-file", "first"];
+    let made = of(lockstep(&["keygen", "member", "--out", ".", "--name", "anna", "--passphrase-file", "first"]));
+    assert_eq!(of(lockstep(&[&["keys", "show"], &first[..]].concat())), made);
+    assert_eq!(of(lockstep(&["keys", "show", "--keys", "member.keys", "--locked"])), made);
+    refusal(&["keys", "show", "--keys", "member.keys", "--passphrase-file", "second"], "wrong passphrase");
+    refusal(&["keys", "show", "--keys", "member.keys", "--passphrase-file", "nowhere"], "cannot read the passphrase");
+    refusal(&["keys", "show", "--keys", "member.keys"], "no passphrase for the member's keys");
+
+    let backup = [&["keys", "backup", "--out", "backup.keys"], &first[..]].concat();
+    assert_eq!(of(lockstep(&backup))["keys"], made);
+    refusal(&backup, "cannot write the key file `backup.keys`");
+    let change = [&["keys", "change-passphrase", "--new-passphrase-file", "second"], &first[..]].concat();
+    of(lockstep(&change));
+    refusal(&change, "wrong passphrase");
+    let second = ["--keys", "member.keys", "--passphrase-file", "second"];
+    let export = [&["keys", "export", "--out", "export.keys", "--new-passphrase-file", "first"], &second[..]].concat();
+    assert_eq!(of(lockstep(&export))["keys"], made);
+    let import = ["keys", "import", "--keys", "moved.keys", "--passphrase-file", "first", "--new-passphrase-file"];
+    for (from, code) in [("backup.keys", 0), ("export.keys", 64)] {
+        let said = lockstep(&[&import[..], &["second", "--from", from]].concat());
+        assert_eq!(said.code, code, "the key file is there at the second time: {}", said.err);
+    }
+    assert_eq!(of(lockstep(&["keys", "show", "--keys", "moved.keys", "--passphrase-file", "second"])), made);
+
+    let mut damaged = std::fs::read(at("moved.keys")).expect("bytes");
+    damaged[200] ^= 1;
+    std::fs::write(at("moved.keys"), damaged).expect("written");
+    refusal(&["keys", "show", "--keys", "moved.keys", "--locked"], "changed or damaged: its checksum does not fit");
+    std::fs::set_permissions(at("moved.keys"), std::fs::Permissions::from_mode(0o640)).expect("changed");
+    refusal(&["keys", "show", "--keys", "moved.keys", "--locked"], "others have access to it (mode 640)");
+}
+
+#[test]
+fn other_accounts_should_be_imported_into_a_key_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("written");
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(folder.path().join(name), private).expect("changed");
+    };
+    write_passphrase(&folder.path().join("passphrase"));
+    write("evm-passphrase", "testpassword");
+    // The scrypt vector of the Web3 Secret Storage Definition.
+    write(
+        "evm.json",
+        r#"{"crypto":{"cipher":"aes-128-ctr","cipherparams":{"iv":"83dbcc02d8ccb40e466191a123791e0e"},
+        "ciphertext":"d172bf743a674da9cdad04534d56926ef8358534d458fffccd4e6ad2fbde479c","kdf":"scrypt",
+        "kdfparams":{"dklen":32,"n":262144,"p":8,"r":1,
+        "salt":"ab0c7876052600dd703518d6fc3fe8984592145b591fc8fb5c6d43190334ba19"},
+        "mac":"2103ac29920d71da29f15d75b4a16dbe95cfd7ff8faea1056c33131d846e3097"},"version":3}"#,
+    );
+    let user = "11111111-1111-4111-8111-111111111111";
+    let (session, server, spend) = ("a1".repeat(32), "b2".repeat(32), "c3".repeat(32));
+    write(
+        "ledger.json",
+        &format!(
+            r#"{{"app_id":"{user}","session_id":"{user}","session_private_key":"{session}","server_public_key":"{server}",
+            "spend_private_key":"{spend}"}}"#
+        ),
+    );
+    let lockstep = |arguments: &[&str]| lockstep_in(folder.path(), arguments);
+    let made = lockstep(&["keygen", "member", "--out", ".", "--name", "anna", "--passphrase-file", "passphrase"]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let import = ["keys", "import", "--keys", "member.keys", "--passphrase-file", "passphrase"];
+    let wrong =
+        lockstep(&[&import[..], &["--evm-keystore", "evm.json", "--new-passphrase-file", "passphrase"]].concat());
+    assert!(wrong.code == 64 && wrong.err.contains("wrong passphrase of the EVM keystore file"), "{}", wrong.err);
+    let evm =
+        lockstep(&[&import[..], &["--evm-keystore", "evm.json", "--new-passphrase-file", "evm-passphrase"]].concat());
+    let ledger = lockstep(&[&import[..], &["--ledger-keystore", "ledger.json"]].concat());
+    assert_eq!((evm.code, ledger.code), (0, 0), "{}{}", evm.err, ledger.err);
+    let shown: Value = serde_json::from_str(&ledger.out).expect("JSON");
+    let before: Value = serde_json::from_str(&made.out).expect("JSON");
+    assert_eq!(shown["evm_address"], "0x008aeeda4d805471df9b2a5b0f38a0c3bcba786b");
+    assert_eq!((&shown["user"], &shown["identity"]), (&user.into(), &before["identity"]));
+}

@@ -103,7 +103,7 @@ fn member(args: &KeygenMemberArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn read_keystore(path: &Path) -> anyhow::Result<Keystore> {
+pub(super) fn read_keystore(path: &Path) -> anyhow::Result<Keystore> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     // The parser's own message can quote what it found: only the place is told.
     serde_json::from_str(&text).map_err(|error| {

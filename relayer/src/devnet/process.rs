@@ -116,6 +116,32 @@ impl MemberProcess {
         self.ready(patience).await
     }
 
+    /// Lets it sign again after it lost its database, as its operator would. It must not run.
+    ///
+    /// # Errors
+    /// When there is nothing to accept, with what it says.
+    pub async fn accept_restore(&self, reason: &str) -> Result<String> {
+        let mut command = Command::new(&self.binary);
+        command.args(["keys", "accept-restore", "--reason", reason, "--config"]).arg(&self.config);
+        let said = command.stdin(Stdio::null()).output().await.context("cannot run lockstep keys")?;
+        let error = String::from_utf8_lossy(&said.stderr);
+        ensure!(said.status.success(), "member {} is not let sign: {error}", self.index);
+        Ok(String::from_utf8(said.stdout)?)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub async fn wait(&mut self) -> Result<ExitStatus> {
+        self.child.wait().await.context("cannot wait for a member")
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// How it ended, if it did.
     ///
     /// # Errors

@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use alloy::signers::local::PrivateKeySigner;
+
 use super::cost::{Cost, Floor};
 use super::disk::{self, FileError};
 use super::envelope::{EnvelopeError, Parsed, Sealer};
 use super::passphrase::Passphrase;
+use crate::ledger::Keystore;
+
 use super::{HeldShare, KeyError, MemberKeys, PublicKeys, secrets, system_entropy};
 
 /// Largest key file; one with 20 shares has about 15 KB.
@@ -135,11 +139,40 @@ impl Keyring {
         Ok(erased)
     }
 
+    /// Puts another ledger user's keys in the place of those that are held.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn set_ledger(&self, ledger: Keystore) -> Result<(), KeyError> {
+        self.change(|keys| {
+            keys.ledger = ledger;
+            Ok(true)
+        })
+    }
+
+    /// Puts another EVM account's key in the place of the one that is held.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn set_evm(&self, evm: PrivateKeySigner) -> Result<(), KeyError> {
+        self.change(|keys| {
+            keys.evm = evm;
+            Ok(true)
+        })
+    }
+
+    /// Copies the file as it is, still encrypted.
+    ///
+    /// # Errors
+    /// Where the copy cannot be written, or is there already.
+    pub fn copy_to(&self, copy: &Path) -> Result<(), KeyError> {
+        let _lock = self.lock()?;
+        let bytes = read(&self.0.path)?;
+        disk::create(copy, &bytes).map_err(|source| KeyError::Write { path: shown(copy), source })
+    }
+
     /// Reads the file again, applies a change and, where that says so, replaces the file.
-    pub(super) fn change(
-        &self,
-        change: impl FnOnce(&mut MemberKeys) -> Result<bool, KeyError>,
-    ) -> Result<(), KeyError> {
+    fn change(&self, change: impl FnOnce(&mut MemberKeys) -> Result<bool, KeyError>) -> Result<(), KeyError> {
         let path = &self.0.path;
         let _lock = self.lock()?;
         let mut state = self.state();

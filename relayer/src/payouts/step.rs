@@ -230,7 +230,7 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
     async fn sign(&self, open: &Job, payload: &Payload) -> Result<Moved, PayoutError> {
         let attempt = open.attempts.number();
         let Some(signable) = self.signable(payload).await? else { return Ok(Moved::AwaitsInputs) };
-        if !self.agreed(open, payload).await? {
+        if !self.store.may_promise() || !self.agreed(open, payload).await? {
             return Ok(Moved::Waits);
         }
         // Write: from here on this member signs nothing else over these coins.

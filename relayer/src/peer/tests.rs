@@ -68,7 +68,7 @@ impl AnswerPeers for Fixed {
     async fn status(&self) -> Result<Status, AnswerError> {
         let chain = ChainStatus { block: 9, accepted: 7, next_outbound: 2 };
         let chains = BTreeMap::from([(31_337, chain)]);
-        Ok(Status { sequence: 7, history: B256::repeat_byte(1), halted: false, chains })
+        Ok(Status { sequence: 7, history: B256::repeat_byte(1), halted: false, chains, guard: None, seen: Vec::new() })
     }
 }
 

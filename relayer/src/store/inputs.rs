@@ -42,7 +42,7 @@ impl Store {
     /// # Errors
     /// A derived transaction that differs from the stored one of the same trace is a contradiction.
     pub async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.fenced().await?;
         for (output, step) in &commit.steps {
             insert_output(&mut tx, output).await?;
             if let Some(step) = step {

@@ -10,7 +10,7 @@ use lockstep_core::{B256, Uuid};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Store, StoreError, body, hash, signed, text, unsigned};
+use super::{Pledge, Store, StoreError, body, hash, signed, text, unsigned};
 
 /// A derived transaction that is not final yet.
 #[derive(Clone, Debug)]
@@ -187,8 +187,9 @@ impl Store {
         payload: B256,
         coins: &[CoinId],
     ) -> Result<(), StoreError> {
-        let mut tx = self.writer.begin().await?;
-        let held = read_attempts(&mut tx, trace).await?;
+        let mut promise = self.promise().await?;
+        let tx = promise.tx();
+        let held = read_attempts(tx, trace).await?;
         let is_dead = held.dead().iter().any(|dead| dead.payload() == payload);
         if (held.number(), held.payload()) != (attempt, Some(payload)) || is_dead {
             return Err(StoreError::Contradiction(format!("payout {trace}: {payload} is not the payload in hand")));
@@ -198,7 +199,7 @@ impl Store {
             let row = sqlx::query("select payload_hash from coin_guards where coin_hash = $1 and coin_index = $2")
                 .bind(coin.transaction.as_slice())
                 .bind(coin.index)
-                .fetch_optional(&mut *tx)
+                .fetch_optional(&mut **tx)
                 .await?;
             if let Some(row) = row {
                 promised.insert(*coin, hash(row.try_get(0)?, "guarded payload hash")?);
@@ -206,7 +207,7 @@ impl Store {
         }
         let unbound = payout::guard(coins, payload, held.dead(), |coin| promised.get(coin).copied())
             .map_err(|conflict| StoreError::Contradiction(format!("payout {trace}: {conflict}")))?;
-        for coin in unbound {
+        for coin in &unbound {
             let bind = "insert into coin_guards (coin_hash, coin_index, payload_hash, trace, attempt) \
                         values ($1, $2, $3, $4, $5) on conflict (coin_hash, coin_index) \
                         do update set payload_hash = $3, trace = $4, attempt = $5";
@@ -216,11 +217,13 @@ impl Store {
                 .bind(payload.as_slice())
                 .bind(trace.as_bytes().as_slice())
                 .bind(attempt)
-                .execute(&mut *tx)
+                .execute(&mut **tx)
                 .await?;
         }
-        tx.commit().await?;
-        Ok(())
+        for coin in unbound {
+            promise.pledge(Pledge::Coin { coin, payload });
+        }
+        promise.commit().await
     }
 
     /// Keeps this member's own signatures over `payload`, one for each input.

@@ -3,7 +3,7 @@
 use lockstep_core::B256;
 use sqlx::Row;
 
-use super::{Store, StoreError, hash, signed};
+use super::{Pledge, Store, StoreError, hash, signed};
 
 impl Store {
     /// Promises `digest` for `sequence`, durably, before a partial signature over it may exist.
@@ -11,19 +11,20 @@ impl Store {
     /// # Errors
     /// Another digest already promised for the same sequence is a contradiction.
     pub async fn guard_checkpoint(&self, sequence: u64, digest: B256) -> Result<(), StoreError> {
+        let mut promise = self.promise().await?;
+        let insert = "insert into checkpoint_guards (sequence, digest) values ($1, $2) on conflict do nothing";
         let sequence_column = signed(sequence, "sequence")?;
-        let mut tx = self.writer.begin().await?;
-        sqlx::query("insert into checkpoint_guards (sequence, digest) values ($1, $2) on conflict do nothing")
-            .bind(sequence_column)
-            .bind(digest.as_slice())
-            .execute(&mut *tx)
-            .await?;
+        let inserted =
+            sqlx::query(insert).bind(sequence_column).bind(digest.as_slice()).execute(&mut **promise.tx()).await?;
+        if inserted.rows_affected() == 1 {
+            promise.pledge(Pledge::Checkpoint { sequence, digest });
+            return promise.commit().await;
+        }
         let row = sqlx::query("select digest from checkpoint_guards where sequence = $1")
             .bind(sequence_column)
-            .fetch_one(&mut *tx)
+            .fetch_one(&mut **promise.tx())
             .await?;
         let promised = hash(row.try_get(0)?, "checkpoint digest")?;
-        tx.commit().await?;
         if promised == digest {
             return Ok(());
         }

@@ -3,6 +3,8 @@
 
 #![expect(clippy::arithmetic_side_effects, reason = "a panic is how a test fails")]
 
+mod safety;
+mod secrets;
 mod town;
 
 use anyhow::{Context as _, Result, ensure};
@@ -162,6 +164,11 @@ async fn a_member_without_its_database_should_sign_the_same_history(town: &mut T
         }
     }
     ensure!(removed > 0, "the member had no database");
+    // It knows that it has signed more than its database says, and waits for a person.
+    let refused = town.network.members[LOST].restart(PATIENCE).await.expect_err("it has lost its promises");
+    let refused = format!("{refused:#}");
+    assert!(refused.contains("it lacks") && refused.contains("checkpoints between"), "{refused}");
+    town.network.members[LOST].accept_restore("the disk of the second member died").await?;
     town.network.members[LOST].restart(PATIENCE).await?;
 
     let [_, calm] = places.calm;

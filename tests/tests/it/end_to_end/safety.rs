@@ -1,0 +1,264 @@
+//! What keeps a member's keys from signing twice and from being seen: real processes, paused, doubled, restored and aborted.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use anyhow::{Context as _, Result, ensure};
+use lockstep::keys::{Floor, KEY_FILE, Keyring, Source};
+use tokio::process::Command;
+
+use super::btc;
+use super::secrets::{Secret, find, secrets_of};
+use super::town::{PATIENCE, Place, Plan, Temper, Town, until};
+use crate::binary::lockstep_binary;
+
+/// Members of the network, from 0.
+const DOUBLED: usize = 0;
+const RESTORED: usize = 1;
+const GONE: usize = 2;
+const ABORTED: usize = 3;
+const REASON: &str = "the disk died and this is the newest backup";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_should_sign_once_and_tell_nobody_their_keys() -> Result<()> {
+    let mut town = Box::pin(Town::start()).await?;
+    let secrets = member_secrets(&town)?;
+    // From here on members log all they can.
+    for member in &mut town.network.members {
+        member.kill().await?;
+        let text = std::fs::read_to_string(member.config())?;
+        std::fs::write(member.config(), format!("{text}\n[log]\nfilter = \"trace\"\n"))?;
+    }
+    for member in &mut town.network.members {
+        member.restart(PATIENCE).await?;
+    }
+    let [place] = town.settle([Plan::new(Temper::Keeps)]).await?;
+    let mut said = Vec::new();
+    a_second_process_should_say_who_is_first(&town, &mut said).await?;
+    a_paused_process_should_not_come_back(&mut town, place, &mut said).await?;
+    a_restored_database_should_sign_nothing_until_told(&mut town, place, &mut said).await?;
+    for member in &town.network.members {
+        said.push((
+            format!("status of member {}", member.index()),
+            format!("{:?}", member.status().await?).into_bytes(),
+        ));
+    }
+    an_aborted_member_should_leave_no_core(&mut town).await?;
+    nothing_written_or_said_should_hold_a_secret(&town, &secrets, said)?;
+    town.network.members[ABORTED].restart(PATIENCE).await?;
+    town.network.stop().await
+}
+
+fn folder(town: &Town, member: usize) -> PathBuf {
+    town.network.folder.join(format!("member-{}", member + 1))
+}
+
+/// What must be seen nowhere.
+fn member_secrets(town: &Town) -> Result<Vec<Secret>> {
+    let mut secrets = Vec::new();
+    for member in 0..town.network.members.len() {
+        let keys = folder(town, member).join("keys");
+        let passphrase = Source { file: Some(keys.join("passphrase")), ..Source::default() }.read()?;
+        let ring = Keyring::open(&keys.join(KEY_FILE), &passphrase, Floor::Development)?;
+        secrets.extend(secrets_of(&ring.keys(), &passphrase));
+    }
+    Ok(secrets)
+}
+
+/// Runs the binary to its end.
+async fn lockstep(arguments: &[&str], config: &Path) -> Result<Output> {
+    let mut command = Command::new(lockstep_binary()?);
+    command.args(arguments).arg("--config").arg(config).kill_on_drop(true);
+    tokio::time::timeout(PATIENCE, command.output()).await.context("it runs on")?.context("it does not run")
+}
+
+fn last_line(said: &Output) -> String {
+    String::from_utf8_lossy(&said.stderr).lines().last().unwrap_or_default().to_owned()
+}
+
+async fn signal(pid: u32, name: &str) -> Result<()> {
+    let sent = Command::new("sh").args(["-c", "kill -\"$2\" \"$1\"", "sh", &pid.to_string(), name]).status().await?;
+    ensure!(sent.success(), "cannot send {name}");
+    Ok(())
+}
+
+/// Ports of its own, or the second process would fail for the first one's.
+const OTHER_PORTS: [&str; 4] = ["--set", "listen.peer=127.0.0.1:0", "--set", "listen.api=127.0.0.1:0"];
+
+async fn a_second_process_should_say_who_is_first(town: &Town, said: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
+    let first = &town.network.members[DOUBLED];
+    let pid = first.pid().context("it runs")?;
+    for ports in [&OTHER_PORTS[..], &[]] {
+        let second = lockstep(&[&["run"], ports].concat(), first.config()).await?;
+        let line = last_line(&second);
+        assert_eq!(second.status.code(), Some(75), "{line}");
+        assert!(line.contains(&format!("this member runs already: process {pid} on ")), "{line}");
+        said.push(("a second process".into(), second.stderr));
+    }
+    Ok(())
+}
+
+/// The first is stopped in its tracks, another takes its place, and the first wakes up.
+async fn a_paused_process_should_not_come_back(
+    town: &mut Town,
+    place: Place,
+    said: &mut Vec<(String, Vec<u8>)>,
+) -> Result<()> {
+    let (config, first) = {
+        let member = &town.network.members[DOUBLED];
+        (member.config().to_path_buf(), member.pid().context("it runs")?)
+    };
+    signal(first, "STOP").await?;
+    let mut second = Command::new(lockstep_binary()?);
+    second.arg("run").args(OTHER_PORTS).arg("--config").arg(&config).kill_on_drop(true);
+    let log = folder(town, DOUBLED).join("second.log");
+    // It is refused until the first was silent for long enough.
+    let mut running = until_started(&mut second, &log).await?;
+    town.call(&town.alice, place, btc(1), b"with the second").await?;
+    let arrived = async || Ok(town.payloads(place).await?.contains(&b"with the second".to_vec()));
+    until("a message while the first is paused", arrived, |arrived| *arrived).await?;
+
+    signal(first, "CONT").await?;
+    let member = &mut town.network.members[DOUBLED];
+    let status = tokio::time::timeout(PATIENCE, member.wait()).await.context("the first goes on")??;
+    let words = std::fs::read_to_string(folder(town, DOUBLED).join("member.log"))?;
+    let line = words.lines().last().unwrap_or_default();
+    assert_eq!(status.code(), Some(75), "{line}");
+    assert!(line.contains("took this member's lease") && line.contains("nothing is written, and it stops"), "{line}");
+    assert!(running.try_wait()?.is_none(), "the second goes on");
+    signal(running.id().context("it runs")?, "TERM").await?;
+    let status = tokio::time::timeout(PATIENCE, running.wait()).await.context("it does not stop")??;
+    assert!(status.success(), "{status}");
+    said.push(("the second process".into(), std::fs::read(log)?));
+    town.network.members[DOUBLED].restart(PATIENCE).await
+}
+
+/// Starts it again and again until it is let.
+async fn until_started(command: &mut Command, log: &Path) -> Result<tokio::process::Child> {
+    let begun = std::time::Instant::now();
+    loop {
+        let file = std::fs::File::create(log)?;
+        let mut child = command.stdin(std::process::Stdio::null()).stderr(file).spawn()?;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                let words = std::fs::read_to_string(log)?;
+                ensure!(status.code() == Some(75) && begun.elapsed() < PATIENCE, "{status}: {words}");
+                break;
+            }
+            if std::fs::read_to_string(log)?.contains("others have said how far they saw this member") {
+                return Ok(child);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// A backup of its database comes back, and it has signed since.
+async fn a_restored_database_should_sign_nothing_until_told(
+    town: &mut Town,
+    place: Place,
+    said: &mut Vec<(String, Vec<u8>)>,
+) -> Result<()> {
+    let database = folder(town, RESTORED).join("lockstep.db");
+    let config = town.network.members[RESTORED].config().to_path_buf();
+    stop(town, RESTORED).await?;
+    let backup = std::fs::read(&database)?;
+    town.network.members[RESTORED].restart(PATIENCE).await?;
+    // Without a third one, nothing is signed but with it.
+    town.network.members[GONE].kill().await?;
+    deliver(town, place, b"after the backup").await?;
+    stop(town, RESTORED).await?;
+    std::fs::write(&database, backup)?;
+
+    for _ in 0..2 {
+        let refused = lockstep(&["run"], &config).await?;
+        let line = last_line(&refused);
+        assert_eq!(refused.status.code(), Some(70), "{line}");
+        for words in ["older than what this member has signed: it lacks", "checkpoint", "the guard log"] {
+            assert!(line.contains(words), "{line}");
+        }
+        said.push(("a restored member".into(), refused.stderr));
+    }
+    let short = lockstep(&["keys", "accept-restore", "--reason", "well"], &config).await?;
+    assert_eq!(short.status.code(), Some(64), "{}", last_line(&short));
+    town.network.members[RESTORED].accept_restore(REASON).await?;
+    let again = lockstep(&["keys", "accept-restore", "--reason", REASON], &config).await?;
+    assert!(last_line(&again).contains("nothing to accept"), "{}", last_line(&again));
+    town.network.members[RESTORED].restart(PATIENCE).await?;
+    deliver(town, place, b"after the restore").await?;
+    town.network.members[GONE].restart(PATIENCE).await
+}
+
+/// A message that t members must sign.
+async fn deliver(town: &Town, place: Place, payload: &[u8]) -> Result<()> {
+    town.call(&town.alice, place, btc(1), payload).await?;
+    let arrived = async || Ok(town.payloads(place).await?.contains(&payload.to_vec()));
+    until("a message", arrived, |arrived| *arrived).await?;
+    Ok(())
+}
+
+/// Stops it in order, so that its database is one file.
+async fn stop(town: &mut Town, member: usize) -> Result<()> {
+    let member = &mut town.network.members[member];
+    signal(member.pid().context("it runs")?, "TERM").await?;
+    let status = tokio::time::timeout(PATIENCE, member.wait()).await.context("it does not stop")??;
+    ensure!(status.success(), "it stopped with {status}");
+    Ok(())
+}
+
+async fn an_aborted_member_should_leave_no_core(town: &mut Town) -> Result<()> {
+    let member = &mut town.network.members[ABORTED];
+    let pid = member.pid().context("it runs")?;
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits"))?;
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).context("a limit")?;
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    // What a process that may not be dumped holds belongs to root, whoever runs it: nobody else can open its memory.
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{pid}/environ"))?);
+    assert_eq!(owner, 0);
+    let before = files(&folder(town, ABORTED))?;
+    signal(pid, "ABRT").await?;
+    let status = tokio::time::timeout(PATIENCE, town.network.members[ABORTED].wait()).await.context("it lives")??;
+    assert_eq!((status.signal(), status.core_dumped()), (Some(6), false));
+    assert_eq!(files(&folder(town, ABORTED))?, before, "nothing new");
+    Ok(())
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        names.push(entry?.path());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Every byte of every member's database, logs and files, what was printed and answered; all but the key files themselves.
+fn nothing_written_or_said_should_hold_a_secret(
+    town: &Town,
+    secrets: &[Secret],
+    said: Vec<(String, Vec<u8>)>,
+) -> Result<()> {
+    let mut texts = said;
+    for member in 0..town.network.members.len() {
+        for path in files(&folder(town, member))? {
+            if path.is_file() {
+                texts.push((path.display().to_string(), std::fs::read(&path)?));
+            }
+        }
+    }
+    let names: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.len())).collect();
+    for part in
+        ["lockstep.db", "lockstep.db-wal", "member.log", "lockstep.guards.log", "status of member", "second process"]
+    {
+        assert!(names.iter().any(|(name, length)| name.contains(part) && *length > 0), "{part} is not in {names:?}");
+    }
+    let logs = texts.iter().filter(|(name, _)| name.ends_with("member.log"));
+    let traced = logs.filter(|(_, text)| String::from_utf8_lossy(text).contains("TRACE")).count();
+    assert_eq!(traced, town.network.members.len(), "all members log all they can");
+    for (name, text) in &texts {
+        let found: Vec<_> = find(text, secrets);
+        assert!(found.is_empty(), "{name} ({} bytes) holds {found:?}", text.len());
+    }
+    Ok(())
+}
