@@ -18,6 +18,9 @@ pub struct Amount(u128);
 impl Amount {
     /// Nothing.
     pub const ZERO: Self = Self(0);
+    /// 2¹²⁸ − 1 units. As the amount of something on the ledger it stands for that or more; see
+    /// [`crate::mixin::Transaction::has_wide_amounts`].
+    pub const MAX: Self = Self(u128::MAX);
 
     /// An amount of `units` × 10⁻⁸.
     pub const fn from_units(units: u128) -> Self {
@@ -47,6 +50,17 @@ impl Amount {
         match self.0.checked_sub(other.0) {
             Some(units) => Some(Self(units)),
             None => None,
+        }
+    }
+
+    /// As [`str::parse`], but what is larger than any amount is [`Self::MAX`].
+    ///
+    /// # Errors
+    /// Refuses what is no plain decimal and more than eight decimals.
+    pub fn parse_saturated(text: &str) -> Result<Self, AmountError> {
+        match text.parse() {
+            Err(AmountError::TooLarge(_)) => Ok(Self::MAX),
+            other => other,
         }
     }
 
@@ -137,6 +151,9 @@ mod tests {
         assert!(matches!("0.000000001".parse::<Amount>(), Err(AmountError::TooPrecise(_))));
         assert!(matches!("4e".repeat(9).parse::<Amount>(), Err(AmountError::NotDecimal(_))));
         assert!(matches!("9".repeat(40).parse::<Amount>(), Err(AmountError::TooLarge(_))));
+        assert_eq!(Amount::parse_saturated(&"9".repeat(40)), Ok(Amount::MAX));
+        assert_eq!(Amount::parse_saturated("0.5"), Ok(Amount::from_units(50_000_000)));
+        assert!(Amount::parse_saturated("0.000000001").is_err() && Amount::parse_saturated("-1").is_err());
     }
 
     #[test]

@@ -130,6 +130,11 @@ fn null_as_empty<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// The amount of what anybody may have paid in any asset: more than can be counted must not spoil the page it is on.
+fn saturated<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error> {
+    Amount::parse_saturated(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
 /// Every reply of the Safe API: `{"data": …}` or `{"error": …}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -232,7 +237,8 @@ pub struct OutputRow {
     pub asset_id: Uuid,
     /// The asset as the kernel knows it.
     pub kernel_asset_id: AssetId,
-    /// What it holds.
+    /// What it holds; [`Amount::MAX`] also for more.
+    #[serde(deserialize_with = "saturated")]
     pub amount: Amount,
     /// The mask R of its one-time keys.
     pub mask: Hex32,
@@ -505,6 +511,8 @@ mod tests {
         let mut row = row();
         row["amount"] = json!("0.000000001");
         assert!(from_value::<OutputRow>(row.clone()).is_err());
+        row["amount"] = json!("9".repeat(60));
+        assert_eq!(from_value::<OutputRow>(row.clone()).expect("a row").amount, Amount::MAX);
         row["amount"] = json!("1");
         row["mask"] = json!("abcd");
         assert!(from_value::<OutputRow>(row).is_err());

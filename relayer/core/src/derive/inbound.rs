@@ -214,7 +214,11 @@ impl Ledger {
         if !to.is_legal() || self.is_group(to) {
             return;
         }
-        let Some((asset, amount)) = self.unclaimed.remove(&output) else { return };
+        let Some((asset, amount)) = self.unclaimed.get(&output).copied().filter(|(_, amount)| *amount < Amount::MAX)
+        else {
+            return;
+        };
+        self.unclaimed.remove(&output);
         arrived.applied.derived.push(Derived {
             trace: Trace::Release { output },
             asset,
@@ -298,6 +302,10 @@ impl Ledger {
         let Some(to) = to.filter(|to| to.is_legal() && !self.is_group(to)) else {
             return Class::Unclaimed;
         };
+        // It may be even more, which no transaction of ours can carry.
+        if arrival.output.amount == Amount::MAX {
+            return Class::Unclaimed;
+        }
         let output = arrival.output.id;
         let trace = if class == Class::Return { Trace::Return { output } } else { Trace::Refund { output } };
         arrived.applied.derived.push(Derived {

@@ -18,6 +18,16 @@ impl Writer {
         self.0
     }
 
+    /// Bytes written so far.
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True before the first byte.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Bytes as they are.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);

@@ -118,6 +118,9 @@ pub fn validate(transaction: &Transaction) -> Result<TransactionKind, StructureE
     if kind == TransactionKind::Unknown {
         return Err(StructureError::Kind(kind.number()));
     }
+    if transaction.has_wide_amounts() {
+        return Err(StructureError::Total);
+    }
     let (inputs, outputs) = (transaction.inputs().len(), transaction.outputs().len());
     if inputs == 0 || outputs == 0 {
         return Err(StructureError::Empty { inputs, outputs });

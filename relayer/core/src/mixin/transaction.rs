@@ -10,6 +10,7 @@ use alloy_primitives::B256;
 use thiserror::Error;
 
 use super::address::XinAddress;
+use super::amount::Wide;
 use super::ghost::derive_public;
 use super::hash::{blake3, for_network, sha3_256};
 use super::key::{KeyError, PrivateKey, RawKey};
@@ -36,6 +37,7 @@ pub struct Transaction {
     outputs: Vec<Output>,
     references: Vec<B256>,
     extra: Vec<u8>,
+    wide: Wide,
     hash: B256,
 }
 
@@ -52,13 +54,24 @@ impl Transaction {
         references: Vec<B256>,
         extra: Vec<u8>,
     ) -> Result<Self, TransactionError> {
+        Self::assemble(asset, inputs, outputs, (references, extra), Wide::default())
+    }
+
+    /// A transaction whose amounts are partly kept apart, in `wide`.
+    fn assemble(
+        asset: AssetId,
+        inputs: Vec<Input>,
+        outputs: Vec<Output>,
+        (references, extra): (Vec<B256>, Vec<u8>),
+        wide: Wide,
+    ) -> Result<Self, TransactionError> {
         bounded("inputs", inputs.len(), SLICE_MAX)?;
         bounded("outputs", outputs.len(), SLICE_MAX)?;
         bounded("references", references.len(), SLICE_MAX)?;
         bounded("bytes of extra", extra.len(), SIZE_MAX)?;
         inputs.iter().try_for_each(Input::check_bounds)?;
         outputs.iter().try_for_each(Output::check_bounds)?;
-        let mut transaction = Self { asset, inputs, outputs, references, extra, hash: B256::ZERO };
+        let mut transaction = Self { asset, inputs, outputs, references, extra, wide, hash: B256::ZERO };
         let payload = transaction.payload();
         bounded("bytes", payload.len(), SIZE_MAX)?;
         transaction.hash = blake3(&payload);
@@ -100,8 +113,16 @@ impl Transaction {
         self.hash
     }
 
+    /// Some amount is larger than [`Amount`] holds; it reads as [`Amount::MAX`].
+    pub fn has_wide_amounts(&self) -> bool {
+        !self.wide.is_empty()
+    }
+
     /// The sum of the outputs, or `None` above any ledger amount.
     pub fn output_total(&self) -> Option<Amount> {
+        if self.has_wide_amounts() {
+            return None;
+        }
         self.outputs.iter().try_fold(Amount::ZERO, |total, output| total.checked_add(output.amount))
     }
 

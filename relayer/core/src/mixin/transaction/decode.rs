@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::B256;
 
-use super::super::amount;
+use super::super::amount::{self, Wide};
 use super::super::encoding::{DecodeError, Fault, MAGIC, Reader};
 use super::super::key::RawKey;
 use super::super::script::Script;
@@ -27,15 +27,16 @@ pub(super) fn transaction(bytes: &[u8]) -> Result<SignedTransaction, DecodeError
         return Err(DecodeError::new(0, "version", Fault::Version(mark)));
     }
     let asset = AssetId(reader.array("asset")?);
-    let inputs = list(&mut reader, "inputs", input)?;
-    let outputs = list(&mut reader, "outputs", output)?;
+    let mut wide = Wide::default();
+    let inputs = list(&mut reader, "inputs", |reader| input(reader, &mut wide))?;
+    let outputs = list(&mut reader, "outputs", |reader| output(reader, &mut wide))?;
     let references = list(&mut reader, "references", |reader| reader.array("reference").map(B256::new))?;
     let extra = extra(&mut reader)?;
     let signatures = signatures(&mut reader)?;
     reader.finish()?;
     // The reader knows every bound and every second form; this is the kernel's own rule, kept as the last word.
     let non_canonical = DecodeError::new(0, "transaction", Fault::NonCanonical);
-    Transaction::new(asset, inputs, outputs, references, extra)
+    Transaction::assemble(asset, inputs, outputs, (references, extra), wide)
         .and_then(|transaction| SignedTransaction::new(transaction, signatures))
         .ok()
         .filter(|signed| signed.encode() == bytes)
@@ -45,7 +46,7 @@ pub(super) fn transaction(bytes: &[u8]) -> Result<SignedTransaction, DecodeError
 fn list<'a, T>(
     reader: &mut Reader<'a>,
     what: &'static str,
-    item: impl Fn(&mut Reader<'a>) -> Result<T, DecodeError>,
+    mut item: impl FnMut(&mut Reader<'a>) -> Result<T, DecodeError>,
 ) -> Result<Vec<T>, DecodeError> {
     let count = reader.count(SLICE_MAX, what)?;
     (0..count).map(|_| item(reader)).collect()
@@ -60,39 +61,39 @@ fn extra(reader: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
     Ok(reader.raw(count, "extra")?.to_vec())
 }
 
-fn input(reader: &mut Reader<'_>) -> Result<Input, DecodeError> {
+fn input(reader: &mut Reader<'_>, wide: &mut Wide) -> Result<Input, DecodeError> {
     let transaction = B256::new(reader.array("input hash")?);
     let index = reader.count(INPUT_INDEX_MAX.into(), "input index")?;
     let index = u16::try_from(index).unwrap_or(u16::MAX);
     let genesis = reader.bytes_u16("genesis data")?.to_vec();
-    let deposit = reader.presence("deposit mark")?.then(|| deposit(reader)).transpose()?;
-    let mint = reader.presence("mint mark")?.then(|| mint(reader)).transpose()?;
+    let deposit = reader.presence("deposit mark")?.then(|| deposit(reader, wide)).transpose()?;
+    let mint = reader.presence("mint mark")?.then(|| mint(reader, wide)).transpose()?;
     Ok(Input { coin: CoinId { transaction, index }, genesis, deposit, mint })
 }
 
-fn deposit(reader: &mut Reader<'_>) -> Result<Deposit, DecodeError> {
+fn deposit(reader: &mut Reader<'_>, wide: &mut Wide) -> Result<Deposit, DecodeError> {
     Ok(Deposit {
         chain: B256::new(reader.array("deposit chain")?),
         asset_key: reader.bytes_u16("deposit asset key")?.to_vec(),
         transaction: reader.bytes_u16("deposit transaction")?.to_vec(),
         index: reader.u64("deposit index")?,
-        amount: amount::read(reader, "deposit amount")?,
+        amount: amount::read(reader, wide, "deposit amount")?,
     })
 }
 
-fn mint(reader: &mut Reader<'_>) -> Result<Mint, DecodeError> {
+fn mint(reader: &mut Reader<'_>, wide: &mut Wide) -> Result<Mint, DecodeError> {
     Ok(Mint {
         group: reader.bytes_u16("mint group")?.to_vec(),
         batch: reader.u64("mint batch")?,
-        amount: amount::read(reader, "mint amount")?,
+        amount: amount::read(reader, wide, "mint amount")?,
     })
 }
 
-fn output(reader: &mut Reader<'_>) -> Result<Output, DecodeError> {
+fn output(reader: &mut Reader<'_>, wide: &mut Wide) -> Result<Output, DecodeError> {
     let offset = reader.offset();
     let kind = reader.u16("output type")?;
     let kind = u8::try_from(kind).map_err(|_| DecodeError::new(offset, "output type", Fault::OutputType(kind)))?;
-    let amount = amount::read(reader, "output amount")?;
+    let amount = amount::read(reader, wide, "output amount")?;
     let keys = list(reader, "output keys", |reader| reader.array("output key").map(RawKey))?;
     let mask = RawKey(reader.array("output mask")?);
     let script = Script(reader.bytes_u16("output script")?.to_vec());

@@ -1,6 +1,6 @@
 //! Writing transactions (kernel `common/encoding.go`).
 
-use super::super::amount;
+use super::super::amount::Wide;
 use super::super::encoding::{MAGIC, Writer};
 use super::super::signature::Signature;
 use super::{Input, Output, Signatures, Transaction, VERSION};
@@ -20,9 +20,9 @@ pub(super) fn transaction(transaction: &Transaction, signatures: &Signatures) ->
     writer.u16(VERSION.into());
     writer.raw(&transaction.asset.0);
     writer.count(transaction.inputs.len());
-    transaction.inputs.iter().for_each(|one| input(&mut writer, one));
+    transaction.inputs.iter().for_each(|one| input(&mut writer, &transaction.wide, one));
     writer.count(transaction.outputs.len());
-    transaction.outputs.iter().for_each(|one| output(&mut writer, one));
+    transaction.outputs.iter().for_each(|one| output(&mut writer, &transaction.wide, one));
     writer.count(transaction.references.len());
     transaction.references.iter().for_each(|hash| writer.raw(hash.as_slice()));
     // Bounded by `Transaction::new` to 4 MiB.
@@ -44,7 +44,7 @@ pub(super) fn transaction(transaction: &Transaction, signatures: &Signatures) ->
     writer.into_bytes()
 }
 
-fn input(writer: &mut Writer, input: &Input) {
+fn input(writer: &mut Writer, wide: &Wide, input: &Input) {
     writer.raw(input.coin.transaction.as_slice());
     writer.u16(input.coin.index);
     writer.bytes_u16(&input.genesis);
@@ -54,19 +54,19 @@ fn input(writer: &mut Writer, input: &Input) {
         writer.bytes_u16(&deposit.asset_key);
         writer.bytes_u16(&deposit.transaction);
         writer.u64(deposit.index);
-        amount::write(writer, deposit.amount);
+        wide.write(writer, deposit.amount);
     }
     writer.presence(input.mint.is_some());
     if let Some(mint) = &input.mint {
         writer.bytes_u16(&mint.group);
         writer.u64(mint.batch);
-        amount::write(writer, mint.amount);
+        wide.write(writer, mint.amount);
     }
 }
 
-fn output(writer: &mut Writer, output: &Output) {
+fn output(writer: &mut Writer, wide: &Wide, output: &Output) {
     writer.u16(output.kind.0.into());
-    amount::write(writer, output.amount);
+    wide.write(writer, output.amount);
     writer.count(output.keys.len());
     output.keys.iter().for_each(|key| writer.raw(&key.0));
     writer.raw(&output.mask.0);

@@ -141,13 +141,19 @@ fn second_forms_of_an_aggregated_mask_should_be_refused() {
 }
 
 #[test]
-fn amounts_above_128_bits_should_be_refused() {
+fn amounts_above_128_bits_should_be_read_and_keep_their_bytes() {
     let output = Output::of_keys(Amount::from_units(u128::MAX), Vec::new(), RawKey::ZERO, 1);
     let made = Transaction::new(AssetId::NONE, Vec::new(), vec![output], Vec::new(), Vec::new()).expect("small");
     let good = made.payload();
-    assert_eq!(SignedTransaction::decode(&good), Ok(made.unsigned()));
+    assert_eq!(SignedTransaction::decode(&good), Ok(made.clone().unsigned()));
     let wide = [&good[..42], &[0, 17, 1], &good[44..]].concat();
-    assert_eq!(refusal(&wide).fault, Fault::AmountTooLarge(17));
+    let read = SignedTransaction::decode(&wide).expect("the kernel takes it");
+    assert_eq!((read.encode(), read.transaction().outputs()[0].amount), (wide.clone(), Amount::MAX));
+    assert!(read.transaction().has_wide_amounts() && read.transaction().output_total().is_none());
+    let other = SignedTransaction::decode(&[&good[..42], &[0, 17, 2], &good[44..]].concat()).expect("another amount");
+    assert!(read != other && read.hash() != other.hash() && read.hash() != made.hash());
+    let zero = [&good[..42], &[0, 17, 0], &good[44..]].concat();
+    assert_eq!(refusal(&zero).fault, Fault::LeadingZero);
 }
 
 proptest! {
