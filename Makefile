@@ -71,6 +71,11 @@ N ?= 20
 ceremony-inprocess: ## N=20: a ceremony and two reshares in one process, and what they cost each member
 	cargo run --locked --release -p lockstep-tests --bin ceremony -- --members $(N)
 
+CASES ?= 10000
+.PHONY: differential
+differential: $(TOOLS) ## CASES=10000: Rust and Solidity compute so many random cases of each kind, and must agree
+	LOCKSTEP_DIFFERENTIAL_CASES=$(CASES) cargo test --locked -p lockstep-tests --test it differential:: -- --nocapture
+
 .PHONY: bench
 bench: $(TOOLS) ## gas per message, into target/bench/gas.json
 	cargo run --locked -p lockstep-tests --bin gas -- --out target/bench/gas.json

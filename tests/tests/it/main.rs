@@ -7,6 +7,8 @@ mod ceremony_sim;
 #[cfg(test)]
 mod dependency_rules;
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod end_to_end;
 #[cfg(test)]
 mod evm;
