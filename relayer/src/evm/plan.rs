@@ -85,12 +85,28 @@ pub struct Fairness {
     weights: BTreeMap<Uuid, u32>,
     call_gas: BTreeMap<Uuid, u64>,
     distrusted: BTreeSet<Uuid>,
+    alone: BTreeMap<Uuid, Sentence>,
+}
+
+/// How long a mailbox goes alone: it was in a delivery that reverted.
+#[derive(Clone, Copy, Debug)]
+struct Sentence {
+    /// Deliveries that the last one came to.
+    length: u32,
+    /// Deliveries until it may go with others again.
+    left: u32,
 }
 
 impl Fairness {
     /// Nothing served yet. A mailbox counts with its weight; without one, or with zero, with 1.
     pub const fn new(weights: BTreeMap<Uuid, u32>) -> Self {
-        Self { served: BTreeMap::new(), weights, call_gas: BTreeMap::new(), distrusted: BTreeSet::new() }
+        Self {
+            served: BTreeMap::new(),
+            weights,
+            call_gas: BTreeMap::new(),
+            distrusted: BTreeSet::new(),
+            alone: BTreeMap::new(),
+        }
     }
 
     /// Plans the next delivery out of `backlogs`.
@@ -101,9 +117,16 @@ impl Fairness {
         let mut set_aside = Vec::new();
         let mut builder = Builder::new(*limits);
         for backlog in order {
-            let call_gas = self.expected_call_gas(backlog);
-            if !builder.add(backlog, call_gas) && !fits_alone(backlog, call_gas, limits) {
+            let (call_gas, alone) = (self.expected_call_gas(backlog), self.goes_alone(backlog.process));
+            if alone && !builder.is_empty() {
+                continue;
+            }
+            let added = builder.add(backlog, call_gas);
+            if !added && !fits_alone(backlog, call_gas, limits) {
                 set_aside.push(backlog.process);
+            }
+            if alone && added {
+                break;
             }
         }
         Planned { plan: builder.finish(), set_aside }
@@ -148,6 +171,34 @@ impl Fairness {
         let before = self.distrusted.len();
         self.distrusted.extend(plan.shares.iter().map(|share| share.process));
         self.distrusted.len() > before
+    }
+
+    /// Lets the mailboxes of a plan that reverted, although its estimate ran and had all the gas that was registered, go
+    /// alone: one of them is at fault, and whoever it is must not make the others wait. Each time for twice as many
+    /// deliveries, for it may fail in company only. False where the plan has one mailbox: then it is known who it is.
+    pub fn separate(&mut self, plan: &Plan) -> bool {
+        if let [_] = plan.shares.as_slice() {
+            return false;
+        }
+        for share in &plan.shares {
+            let sentence = self.alone.entry(share.process).or_insert(Sentence { length: 0, left: 0 });
+            sentence.length = sentence.length.saturating_mul(2).max(1);
+            sentence.left = sentence.length;
+        }
+        true
+    }
+
+    /// Counts a plan that was delivered.
+    pub fn delivered(&mut self, plan: &Plan) {
+        for share in &plan.shares {
+            if let Some(sentence) = self.alone.get_mut(&share.process) {
+                sentence.left = sentence.left.saturating_sub(1);
+            }
+        }
+    }
+
+    fn goes_alone(&self, process: Uuid) -> bool {
+        self.alone.get(&process).is_some_and(|sentence| sentence.left != 0)
     }
 
     /// A mailbox that comes anew begins where the least served one stands: it neither waits behind the past of others nor
@@ -220,6 +271,10 @@ impl Builder {
         self.calldata = self.calldata.saturating_add(bytes);
         (self.low, self.high) = (self.low.max(last), self.high.min(next));
         true
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.shares.is_empty()
     }
 
     fn batch_gas(&self) -> u64 {
@@ -343,6 +398,41 @@ mod tests {
         fairness.learn(&first, &backlogs, first.gas / 10);
         assert_eq!(fairness.plan(&backlogs, &LIMITS).plan.as_ref(), Some(&first), "nothing is learned of it any more");
         assert!(!fairness.distrust(&first), "no gas would have been enough");
+    }
+
+    #[test]
+    fn who_was_in_a_delivery_that_reverted_should_go_alone_for_a_while() {
+        let mut fairness = Fairness::default();
+        let backlogs = [backlog(A, [1, 2]), backlog(B, [3])];
+        let plan = |fairness: &mut Fairness| {
+            let plan = fairness.plan(&backlogs, &LIMITS).plan.expect("a plan");
+            fairness.serve(&plan);
+            plan
+        };
+        for length in [1, 2, 4] {
+            let both = plan(&mut fairness);
+            assert_eq!(both.shares.len(), 2);
+            assert!(fairness.separate(&both));
+            for turn in 0..2 * length {
+                let one = plan(&mut fairness);
+                assert_eq!(one.shares.len(), 1, "turn {turn} of {length}");
+                assert!(!fairness.separate(&one), "a mailbox alone is at fault itself");
+                fairness.delivered(&one);
+            }
+        }
+        assert_eq!(plan(&mut fairness).shares.len(), 2, "both have served their time");
+    }
+
+    #[test]
+    fn who_goes_alone_should_not_keep_others_waiting() {
+        let mut fairness = Fairness::default();
+        let both = fairness.plan(&[backlog(A, [1]), backlog(B, [2])], &LIMITS).plan.expect("a plan");
+        assert!(fairness.separate(&both));
+        // The one at fault waits elsewhere, and one that fits no transaction takes none.
+        assert_eq!(counts(&fairness.plan(&[backlog(B, [2])], &LIMITS).plan.expect("a plan")), [(B, 1)]);
+        let huge = Backlog { call_gas: 12_000_000, ..backlog(A, [1]) };
+        let planned = fairness.plan(&[huge, backlog(B, [2])], &LIMITS);
+        assert_eq!((planned.set_aside, counts(&planned.plan.expect("a plan"))), (vec![A], vec![(B, 1)]));
     }
 
     #[test]

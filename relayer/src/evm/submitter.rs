@@ -313,12 +313,16 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
         let Some((account_nonce, plan)) = self.under_way.take() else { return Ok(None) };
         let delivered = account_nonce == last.account_nonce && matches!(last.purpose, Purpose::Deliver { .. });
         if delivered && mined.success {
+            self.fairness.delivered(&plan);
             plan.shares.iter().for_each(|share| self.quarantine.release(share.process));
         } else if delivered {
             let (chain, hash) = (self.config.chain_id, mined.hash);
             warn!(chain, account_nonce, %hash, "a delivery reverted although its estimate ran");
-            if !self.fairness.distrust(&plan) {
-                self.hold(&plan, now);
+            // Perhaps too little gas; else one of several mailboxes; else this one.
+            if !self.fairness.distrust(&plan) && !self.fairness.separate(&plan) {
+                for share in &plan.shares {
+                    self.quarantine.add_reverted(share.process, now);
+                }
             }
         }
         Ok(None)

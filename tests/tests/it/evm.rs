@@ -6,4 +6,5 @@ mod chain;
 mod checks;
 mod members;
 mod reader;
+mod strict;
 mod submitter;

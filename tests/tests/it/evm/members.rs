@@ -44,9 +44,13 @@ impl Ledger {
     }
 
     pub(super) fn register(&self, process: Uuid, target: Address) {
+        self.register_with(process, target, Policy::Refund);
+    }
+
+    pub(super) fn register_with(&self, process: Uuid, target: Address, policy: Policy) {
         let mut state = lock(&self.0);
         state.mailboxes.push((process, Vec::new()));
-        let payload = register_payload(target, false, Policy::Refund, CALL_GAS);
+        let payload = register_payload(target, false, policy, CALL_GAS);
         state.post(process, MessageKind::Register, Amount::ZERO, payload);
     }
 

@@ -25,7 +25,7 @@ const KEYS: [&str; 2] = [
     "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
     "5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
 ];
-const START: u64 = 1_000_000;
+pub(super) const START: u64 = 1_000_000;
 const PATIENCE: Patience = Patience { resend_ms: 100, bump_ms: 1_000 };
 const A: Uuid = Uuid::from_u128(0xa);
 const B: Uuid = Uuid::from_u128(0xb);
@@ -70,7 +70,7 @@ pub(super) async fn deliver_all(submitter: &mut Submitter<Rows, Ledger>) -> Resu
 }
 
 /// Passes at `now` until nothing is under way any more.
-async fn settled(submitter: &mut Submitter<Rows, Ledger>, now: u64) -> Result<Step> {
+pub(super) async fn settled(submitter: &mut Submitter<Rows, Ledger>, now: u64) -> Result<Step> {
     for _ in 0..1_000 {
         match submitter.step(now).await? {
             Step::UnderWay { .. } => tokio::time::sleep(Duration::from_millis(10)).await,
