@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const contracts = [
-  ...["Group", "Vault", "Reverter", "Recorder", "MockProcess", "Differential"],
+  ...["Group", "Vault", "Reverter", "Recorder", "MockProcess", "Differential", "Seeder"],
   ...["Storage", "Accounts", "Account", "Asset", "WrappedCoin", "Bridge"],
 ];
 const deployed = ["Group"];

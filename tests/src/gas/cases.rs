@@ -8,11 +8,12 @@ use lockstep::evm::abi::Group;
 use lockstep::evm::calldata::deliver_calldata;
 use lockstep::world::chain::Delivery;
 use lockstep_core::bls::Dealing;
+use lockstep_core::smart_account::{Call, Order};
 use lockstep_core::{B256, Uuid};
 
-use super::chain::Chain;
-use super::members::{Members, PROCESSES, Payment, asset, key_of, sender, value_of};
-use super::rows::{MEMBERS, PAYMENT, Row, SECOND, TANK};
+use super::chain::{Accounts, Asset, Chain};
+use super::members::{Members, PROCESSES, Payment, amount, asset, key_of, sender, value_of};
+use super::rows::{BURN, DEPOSIT, MEMBERS, ORDER, PAYMENT, Row, SECOND, TANK};
 
 /// The sizes of batches.
 const COUNTS: [u32; 3] = [1, 10, 100];
@@ -21,6 +22,9 @@ const MAILBOXES: u32 = 1_023;
 /// Leaves of the cases that show what a level costs: 1, 11 and 16 levels. The second is 1,024 mailboxes.
 const LEAVES: [(u32, &str); 3] =
     [(2, "payment, 2 leaves"), (1_025, "payment, 1,025 leaves"), (65_536, "payment, 65,536 leaves")];
+/// Processes that the contract knows in the cases that show that nothing else depends on their number: 1, 10 and 17 levels.
+const PROCESS_COUNTS: [(u32, &str); 3] =
+    [(1, "payment, 1 process"), (1_000, "payment, 1,000 processes"), (100_000, "payment, 100,000 processes")];
 /// Bytes of payload with which the floor price of calldata binds.
 const LONG_PAYLOAD: usize = 1_024;
 /// What a tank repays of what a transaction took, in percent. Zero bytes cost less than a tank takes them for.
@@ -66,6 +70,14 @@ pub async fn measure() -> Result<Vec<Row>> {
     bench.tank_of_long_payloads(&small).await?;
     bench.send(&small).await?;
     bench.send_message(&small).await?;
+    for count in COUNTS.into_iter().take(2) {
+        bench.account(&small, DEPOSIT, count).await?;
+        bench.account(&small, ORDER, count).await?;
+    }
+    bench.burn(&small).await?;
+    for (processes, case) in PROCESS_COUNTS {
+        bench.among(&small, processes, case).await?;
+    }
     bench.chain.stop().await?;
     Ok(bench.rows)
 }
@@ -206,9 +218,78 @@ impl Bench {
         Ok(())
     }
 
+    /// Payments to the smart account of a user that has one: either they stay there as tokens, or an order sends half of
+    /// each on and the rest goes back to the ledger.
+    async fn account(&mut self, dealing: &Dealing, case: &str, count: u32) -> Result<()> {
+        let mut members = self.begin_with_account(dealing).await?;
+        let (payload, event) = match case {
+            ORDER => (self.order().await?, Accounts::OrderRan::SIGNATURE_HASH),
+            _ => (Vec::new(), Accounts::Deposited::SIGNATURE_HASH),
+        };
+        let [process, _] = PROCESSES;
+        (0..count).try_for_each(|_| members.pay(process, payload.clone()))?;
+        let receipt = self.chain.call_group(DELIVERER, deliver_calldata(&members.delivery(&[process])?)?).await?;
+        ensure!(count_of(&receipt, event) == usize::try_from(count)?, "not all of `{case}` ran");
+        self.add(case, count, receipt.gas_used);
+        Ok(())
+    }
+
+    /// Tokens that go back to the ledger, as a transaction of who holds them.
+    async fn burn(&mut self, dealing: &Dealing) -> Result<()> {
+        self.begin_with_account(dealing).await?;
+        let token = self.chain.token(B256::from(asset().0)).await?;
+        let call = Asset::toLedgerCall {
+            recipient: sender().0.into(),
+            amount: U256::from(12_345_678),
+            memo: Vec::new().into(),
+        };
+        let receipt = self.chain.call(DELIVERER, token, call.abi_encode()).await?;
+        ensure!(count_of(&receipt, Group::Outbound::SIGNATURE_HASH) == 1, "nothing went to the ledger");
+        self.add(BURN, 1, receipt.gas_used);
+        Ok(())
+    }
+
+    /// An order that transfers half of a payment to another holder.
+    async fn order(&self) -> Result<Vec<u8>> {
+        let target = self.chain.token(B256::from(asset().0)).await?;
+        let data = Asset::transferCall { to: DELIVERER, value: U256::from(amount().units() / 2) }.abi_encode();
+        Ok(Order { keep: false, spender: None, calls: vec![Call { target, data }] }.encode()?)
+    }
+
+    /// The accounts process, registered, with an account and a token in use, and tokens in the hands of the deliverer.
+    async fn begin_with_account<'a>(&mut self, dealing: &'a Dealing) -> Result<Members<'a>> {
+        self.chain.rewind().await?;
+        let mut members = Members::new(dealing, self.chain.group, MAILBOXES)?;
+        let [process, _] = PROCESSES;
+        members.register(process, self.chain.accounts)?;
+        members.pay(process, Vec::new())?;
+        members.pay(process, self.order().await?)?;
+        let receipt = self.chain.call_group(DELIVERER, deliver_calldata(&members.delivery(&[process])?)?).await?;
+        ensure!(count_of(&receipt, Accounts::OrderRan::SIGNATURE_HASH) == 1, "the first order did not run");
+        Ok(members)
+    }
+
+    /// The main case among so many processes, all of them in the contract's state.
+    async fn among(&mut self, dealing: &Dealing, processes: u32, case: &str) -> Result<()> {
+        self.chain.rewind().await?;
+        self.chain.seed(processes.saturating_sub(2)).await?;
+        let mut members = self.begin_here(dealing, processes).await?;
+        let [process, _] = PROCESSES;
+        post(&mut members, process, 1, Payment::Some)?;
+        let delivery = members.delivery(&[process])?;
+        let receipt = self.deliver(&delivery, &[ACCEPTED, DELIVERED]).await?;
+        self.check(&members, 1).await?;
+        self.add(case, 1, receipt.gas_used);
+        Ok(())
+    }
+
     /// A chain on which the processes are registered and have had a payment each, so that every slot is in use.
     async fn begin<'a>(&mut self, dealing: &'a Dealing, mailboxes: u32) -> Result<Members<'a>> {
         self.chain.rewind().await?;
+        self.begin_here(dealing, mailboxes).await
+    }
+
+    async fn begin_here<'a>(&mut self, dealing: &'a Dealing, mailboxes: u32) -> Result<Members<'a>> {
         let mut members = Members::new(dealing, self.chain.group, mailboxes)?;
         let processes: Vec<_> = members.processes().collect();
         for (process, receiver) in processes.iter().zip(&self.chain.receivers) {
@@ -240,6 +321,11 @@ impl Bench {
 
 fn post(members: &mut Members<'_>, process: Uuid, count: u32, payment: Payment) -> Result<()> {
     (1..=count).try_for_each(|number| members.call(process, number, payment))
+}
+
+/// How often an event was emitted.
+fn count_of(receipt: &TransactionReceipt, event: B256) -> usize {
+    receipt.inner.logs().iter().filter(|log| log.topic0() == Some(&event)).count()
 }
 
 /// A figure counts only for a transaction that did this and nothing else: a failed call would show here.

@@ -20,8 +20,12 @@ use super::members::{CHAIN_ID, GROUP_ID, INSTANCE, MESSAGES_MAX, PROCESSES, key_
 const GAS_LIMIT: u64 = 16_000_000;
 /// No tip is paid, so that the price of gas is the base fee; this is above any base fee of the chain.
 const MAX_FEE: u128 = 100_000_000_000;
-/// A local chain mines a transaction in milliseconds.
-const MINED_TIMEOUT: Duration = Duration::from_secs(30);
+/// Processes that one transaction seeds: two fresh slots each.
+const SEEDED_AT_ONCE: usize = 350;
+/// Status of a process that is called.
+const ALIVE: u8 = 1;
+/// A local chain mines a transaction in milliseconds; the block that seeds takes seconds.
+const MINED_TIMEOUT: Duration = Duration::from_secs(90);
 const MINED_POLL: Duration = Duration::from_millis(4);
 
 mod generated {
@@ -30,8 +34,30 @@ mod generated {
         Recorder,
         "../contracts/abi/Recorder.json"
     );
+    alloy::sol!(
+        #[sol(rpc)]
+        Storage,
+        "../contracts/abi/Storage.json"
+    );
+    alloy::sol!(
+        #[sol(rpc)]
+        Accounts,
+        "../contracts/abi/Accounts.json"
+    );
+    alloy::sol!(Asset, "../contracts/abi/Asset.json");
+    alloy::sol!(
+        #[sol(rpc)]
+        Seeder,
+        "../contracts/abi/Seeder.json"
+    );
 }
-use generated::Recorder;
+pub(super) use generated::{Accounts, Asset};
+use generated::{Recorder, Seeder, Storage};
+
+/// With the highest gas limit, and no tip.
+fn priced(request: TransactionRequest) -> TransactionRequest {
+    request.gas_limit(GAS_LIMIT).max_fee_per_gas(MAX_FEE).max_priority_fee_per_gas(0)
+}
 
 /// Anvil with a group contract and a receiver for each process, whose slots are in use.
 pub(super) struct Chain {
@@ -41,6 +67,8 @@ pub(super) struct Chain {
     pub(super) group: Address,
     /// The receivers, in the order of [`PROCESSES`].
     pub(super) receivers: Vec<Address>,
+    /// The process that gives each user a smart account, bound to the first of [`PROCESSES`].
+    pub(super) accounts: Address,
     beginning: U256,
 }
 
@@ -49,7 +77,8 @@ impl Chain {
     pub(super) async fn start(key: &PublicKey) -> Result<Self> {
         let anvil = Anvil::start(&AnvilConfig { block_time_s: None, ..AnvilConfig::new(CHAIN_ID) }).await?;
         let provider = provider(&anvil.url())?;
-        let mut chain = Self { anvil, provider, group: Address::ZERO, receivers: Vec::new(), beginning: U256::ZERO };
+        let (group, accounts) = (Address::ZERO, Address::ZERO);
+        let mut chain = Self { anvil, provider, group, receivers: Vec::new(), accounts, beginning: U256::ZERO };
         let key = Bytes::copy_from_slice(&key.to_eip2537());
         let group = Group::deploy_builder(&chain.provider, GROUP_ID, INSTANCE, key, Address::ZERO, 0)
             .into_transaction_request();
@@ -61,6 +90,11 @@ impl Chain {
             let receiver = chain.deploy(receiver.into_transaction_request()).await.context("a receiver")?;
             chain.receivers.push(receiver);
         }
+        let [process, _] = PROCESSES.map(|process| Account::of_user(process).0);
+        let storage = Storage::deploy_builder(&chain.provider).into_transaction_request();
+        let storage = chain.deploy(storage).await.context("the payload storage")?;
+        let accounts = Accounts::deploy_builder(&chain.provider, chain.group, process, storage);
+        chain.accounts = chain.deploy(accounts.into_transaction_request()).await.context("the accounts process")?;
         chain.beginning = chain.rpc("evm_snapshot", ()).await?;
         Ok(chain)
     }
@@ -73,9 +107,48 @@ impl Chain {
         Ok(())
     }
 
+    /// Writes what the group contract holds of `count` processes, named 1 and so on: to register them, as many
+    /// contracts would have to be deployed. For that another contract has the group's place for one block.
+    pub(super) async fn seed(&self, count: u32) -> Result<()> {
+        let (target, last) = (*self.receivers.first().context("a receiver")?, U256::from(count));
+        let code = self.provider.get_code_at(self.group).await?;
+        let seeder = self.deploy(Seeder::deploy_builder(&self.provider).into_transaction_request()).await?;
+        self.rpc::<()>("anvil_setCode", (self.group, self.provider.get_code_at(seeder).await?)).await?;
+        self.rpc::<()>("evm_setAutomine", (false,)).await?;
+        self.rpc::<bool>("evm_setBlockGasLimit", (U256::from(u64::MAX / 2),)).await?;
+        let mut sent = Vec::new();
+        for first in (1..=count).step_by(SEEDED_AT_ONCE) {
+            let size = U256::from(SEEDED_AT_ONCE).min(last.saturating_sub(U256::from(first)).saturating_add(U256::ONE));
+            let call = Seeder::seedCall { first: U256::from(first), count: size, target }.abi_encode();
+            let request = priced(TransactionRequest::default().from(DEVELOPER).to(self.group).input(call.into()));
+            sent.push(*self.provider.send_transaction(request).await?.tx_hash());
+        }
+        self.rpc::<()>("anvil_mine", ("0x1",)).await?;
+        for hash in sent {
+            self.mined(hash).await?;
+        }
+        self.rpc::<()>("evm_setAutomine", (true,)).await?;
+        self.rpc::<()>("anvil_setCode", (self.group, code)).await?;
+        for process in [U256::from(count.min(1)), last].into_iter().filter(|process| !process.is_zero()) {
+            let info = Group::new(self.group, &self.provider).processInfo(B256::from(process)).call().await?;
+            ensure!((info.target, info.status) == (target, ALIVE) && !info.head.is_zero(), "the seed did not come up");
+        }
+        Ok(())
+    }
+
+    /// A transaction of anybody to anything.
+    pub(super) async fn call(&self, from: Address, to: Address, calldata: Vec<u8>) -> Result<TransactionReceipt> {
+        self.mine(TransactionRequest::default().from(from).to(to).input(calldata.into())).await
+    }
+
+    /// The token of an asset.
+    pub(super) async fn token(&self, asset: B256) -> Result<Address> {
+        Ok(Accounts::new(self.accounts, &self.provider).tokenOf(asset).call().await?)
+    }
+
     /// Calls the group contract from an account of nobody special, or from a contract; answers with the receipt.
     pub(super) async fn call_group(&self, from: Address, calldata: Vec<u8>) -> Result<TransactionReceipt> {
-        self.mine(TransactionRequest::default().from(from).to(self.group).input(calldata.into())).await
+        self.call(from, self.group, calldata).await
     }
 
     /// Fills the tank of a process.
@@ -118,9 +191,11 @@ impl Chain {
     /// Sends a transaction from an account whose key the chain holds, and waits for its receipt. Polls for the receipt
     /// itself: what watches blocks does not take it well that their numbers go back.
     async fn mine(&self, request: TransactionRequest) -> Result<TransactionReceipt> {
-        let request = request.gas_limit(GAS_LIMIT).max_fee_per_gas(MAX_FEE).max_priority_fee_per_gas(0);
-        let sent = self.provider.send_transaction(request).await?;
-        let hash = *sent.tx_hash();
+        let sent = self.provider.send_transaction(priced(request)).await?;
+        self.mined(*sent.tx_hash()).await
+    }
+
+    async fn mined(&self, hash: B256) -> Result<TransactionReceipt> {
         let receipt = tokio::time::timeout(MINED_TIMEOUT, async {
             loop {
                 if let Some(receipt) = self.provider.get_transaction_receipt(hash).await? {

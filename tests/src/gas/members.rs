@@ -106,6 +106,11 @@ impl<'a> Members<'a> {
         self.post(process, MessageKind::Call, Payment::None, vec![0xa5; length])
     }
 
+    /// Posts a payment with a payload of its own.
+    pub(super) fn pay(&mut self, process: Uuid, payload: Vec<u8>) -> Result<()> {
+        self.post(process, MessageKind::Call, Payment::Some, payload)
+    }
+
     /// The checkpoint of now, signed by just as many members as it takes.
     pub(super) fn sign(&self) -> Result<SignedCheckpoint> {
         let checkpoint = Checkpoint { sequence: self.sequence, history: self.history, root: self.frontier.root() };
@@ -137,7 +142,7 @@ impl<'a> Members<'a> {
         let passed = self.sequence.saturating_sub(FIRST_SEQUENCE).saturating_mul(OUTPUT_INTERVAL_NS);
         let open = self.open.get_mut(&process).context("a mailbox that is measured")?;
         let (asset, amount) = match payment {
-            Payment::Some => (asset(), Amount::from_units(0x0123_4567_89ab_cdef)),
+            Payment::Some => (asset(), amount()),
             Payment::None => (AssetId::NONE, Amount::ZERO),
         };
         let message = Message {
@@ -166,6 +171,11 @@ impl<'a> Members<'a> {
 /// The asset of all payments.
 pub(super) fn asset() -> AssetId {
     AssetId::from_uuid(Uuid::from_u128(0xc94a_c88f_4671_3976_b60a_0906_4f1e_8c97))
+}
+
+/// How much each payment brings.
+pub(super) const fn amount() -> Amount {
+    Amount::from_units(0x0123_4567_89ab_cdef)
 }
 
 /// Who pays: two users together, whose account has 32 bytes of hash. A single user's has 16 zeros and costs less.

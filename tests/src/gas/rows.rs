@@ -10,6 +10,12 @@ pub(super) const PAYMENT: &str = "payment";
 pub(super) const SECOND: &str = "payment, second under the checkpoint";
 /// The first case with a tank that repays the deliverer.
 pub(super) const TANK: &str = "payment, tank";
+/// A payment that stays in the smart account of its sender: mints an ERC-20.
+pub(super) const DEPOSIT: &str = "account: deposit (mint)";
+/// A payment with an order that spends half of it.
+pub(super) const ORDER: &str = "account: order, half returned";
+/// A transaction that gives tokens back to the ledger.
+pub(super) const BURN: &str = "ERC-20 to the ledger (burn)";
 /// Most gas that a tank may add to a delivery.
 const TANK_MAX: u64 = 11_000;
 /// Members of the two groups with one key.
@@ -62,6 +68,41 @@ const BARS: [Bar; 4] = [
 /// The bar of a row, if it has one.
 pub(super) fn bar(row: &Row) -> Option<u64> {
     BARS.iter().find(|bar| (bar.case, bar.n) == (row.case.as_str(), row.n)).map(|bar| bar.gas)
+}
+
+/// What others take for the same work: a 64-byte message whose receiver checks the caller and writes a used slot, in batches
+/// of 1, 10 and 100. Measured once by gasUsed on anvil 1.7.1 with the rules of Osaka, with the peers' own contracts (MVM:
+/// trusted-group@5991a187; npm: @hyperlane-xyz/core 12.1.0, @axelar-network/axelar-gmp-sdk-solidity 6.2.0,
+/// @layerzerolabs/lz-evm-protocol-v2 3.0.168; wormhole@640e1848), and not by this program.
+pub(super) const PEERS: [(&str, [u64; 3]); 8] = [
+    (MVM, [199_755, 160_856, 157_420]),
+    (CHEAPEST, [91_886, 62_353, 58_852]),
+    ("Hyperlane 5-of-8", [110_183, 80_652, 77_152]),
+    ("Hyperlane 13-of-19", [158_138, 128_662, 125_159]),
+    ("Axelar 13-of-19", [219_618, 73_940, 59_027]),
+    ("Wormhole 13-of-19", [193_669, 126_550, 119_295]),
+    ("LayerZero V2, 2 DVNs of 2-of-3", [276_265, 152_874, 143_657]),
+    (REGISTRY, [273_126, 273_126, 273_126]),
+];
+/// What Lockstep takes the place of.
+pub(super) const MVM: &str = "MVM MixinProcess";
+/// Who takes least among those that were measured.
+pub(super) const CHEAPEST: &str = "Hyperlane 2-of-3";
+/// MVM's user contracts: each message mints, approves, claims and burns an asset. It has no batches.
+pub(super) const REGISTRY: &str = "MVM Registry";
+
+/// What MVM, and the cheapest other, take for the work of a row; nothing where nobody does it, or nobody measured it.
+pub(super) fn peers(row: &Row) -> [Option<u64>; 2] {
+    let figure = |peer| {
+        let (_, figures) = PEERS.iter().find(|(name, _)| *name == peer)?;
+        [1, 10, 100].into_iter().zip(figures).find_map(|(n, figure)| (n == row.n).then_some(*figure))
+    };
+    match row.case.as_str() {
+        // Who gives back what was not spent does all that MVM's row has in it; a deposit only mints.
+        ORDER | DEPOSIT => [figure(REGISTRY), None],
+        case if case.starts_with(PAYMENT) => [figure(MVM), figure(CHEAPEST)],
+        _ => [None, None],
+    }
 }
 
 /// What is over its bar or was not measured, and whether the group's size shows; empty when all is well.

@@ -2,28 +2,19 @@
 
 use std::fmt::Write as _;
 
-use super::rows::{Row, bar};
+use super::rows::{CHEAPEST, PEERS, Row, bar, peers};
 
-/// What others take for the same work (64-byte payload, the receiver checks the caller and writes a used slot), for
-/// batches of 1, 10 and 100. Cited: measured once on anvil 1.7.1 with the rules of Osaka, not by this program.
-const PEERS: [(&str, [u64; 3]); 6] = [
-    ("MVM MixinProcess", [199_755, 160_856, 157_420]),
-    ("Hyperlane 2-of-3", [91_886, 62_353, 58_852]),
-    ("Hyperlane 13-of-19", [158_138, 128_662, 125_159]),
-    ("Axelar 13-of-19", [219_618, 73_940, 59_027]),
-    ("Wormhole 13-of-19", [193_669, 126_550, 119_295]),
-    ("LayerZero V2, 2 DVNs of 2-of-3", [276_265, 152_874, 143_657]),
-];
-
-/// A table for the terminal, with bars and peers.
+/// A table for the terminal: ours, the bar, and what others take for the same work.
 pub fn table(rows: &[Row]) -> String {
-    let mut text = format!("{:<38} {:>4} {:>12} {:>9}\n", "gas a message", "N", "measured", "bar");
+    let mut text =
+        format!("{:<38} {:>4} {:>9} {:>9} {:>9} {:>17}\n", "gas a message", "N", "measured", "bar", "MVM", CHEAPEST);
     for row in rows {
-        let bar = bar(row).map_or_else(|| "-".to_owned(), thousands);
-        let _ = writeln!(text, "{:<38} {:>4} {:>12} {bar:>9}", row.case, row.n, thousands(row.gas_per_message));
+        let [mvm, cheapest] = peers(row).map(or_dash);
+        let (measured, bar) = (thousands(row.gas_per_message), or_dash(bar(row)));
+        let _ = writeln!(text, "{:<38} {:>4} {measured:>9} {bar:>9} {mvm:>9} {cheapest:>17}", row.case, row.n);
     }
     let _ =
-        writeln!(text, "\n{:<38} {:>9} {:>9} {:>9}", "peers, same work (cited, not measured)", "N=1", "N=10", "N=100");
+        writeln!(text, "\n{:<38} {:>9} {:>9} {:>9}", "peers, same work (cited, docs/gas.md)", "N=1", "N=10", "N=100");
     for (name, figures) in PEERS {
         let [one, ten, hundred] = figures.map(thousands);
         let _ = writeln!(text, "{name:<38} {one:>9} {ten:>9} {hundred:>9}");
@@ -31,14 +22,28 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
-/// The same for `docs/gas.md`, measured figures and bars only.
+/// The same for `docs/gas.md`.
 pub fn markdown(rows: &[Row]) -> String {
-    let mut text = "| case | N | gas a message | bar |\n|---|---:|---:|---:|\n".to_owned();
+    let mut text = format!("| case | N | gas a message | bar | MVM | {CHEAPEST} |\n|---|---:|---:|---:|---:|---:|\n");
     for row in rows {
-        let bar = bar(row).map_or_else(String::new, thousands);
-        let _ = writeln!(text, "| {} | {} | {} | {bar} |", row.case, row.n, thousands(row.gas_per_message));
+        let [mvm, cheapest] = peers(row).map(or_nothing);
+        let (measured, bar) = (thousands(row.gas_per_message), or_nothing(bar(row)));
+        let _ = writeln!(text, "| {} | {} | {measured} | {bar} | {mvm} | {cheapest} |", row.case, row.n);
+    }
+    text.push_str("\n| others, the same work | N = 1 | N = 10 | N = 100 |\n|---|---:|---:|---:|\n");
+    for (name, figures) in PEERS {
+        let [one, ten, hundred] = figures.map(thousands);
+        let _ = writeln!(text, "| {name} | {one} | {ten} | {hundred} |");
     }
     text
+}
+
+fn or_dash(number: Option<u64>) -> String {
+    number.map_or_else(|| "-".to_owned(), thousands)
+}
+
+fn or_nothing(number: Option<u64>) -> String {
+    number.map_or_else(String::new, thousands)
 }
 
 /// Digits in groups of three.
