@@ -106,15 +106,18 @@ contract Group is Failures, Payouts, Tank {
                 next -= nonce + left;
                 if (left != 0) {
                     // A strict mailbox waits before the message that fails. Where nothing else ran, the delivery reverts, so
-                    // that an estimate tells the deliverer.
-                    require(next != 0, StrictBlocked(process, uint64(nonce)));
+                    // that an estimate tells the deliverer. But not where somebody else has run what this batch begins with:
+                    // a race that is lost must not take the other mailboxes along.
+                    require(next != 0 || nonce != batch.first, StrictBlocked(process, uint64(nonce)));
                     stored.head = Records.retrace(head, buffer, end);
                 }
-                emit Delivered(process, uint64(nonce), uint64(next));
-                uint256 length = Records.lengthOf(buffer, end, next) + proof.length * 32;
-                uint256 weight = _weigh(gasUsed - gasleft(), next, length);
-                weights += weight;
-                if (_hasTank(word)) bill = _note(bill, process, weight, length);
+                if (next != 0) {
+                    emit Delivered(process, uint64(nonce), uint64(next));
+                    uint256 length = Records.lengthOf(buffer, end, next) + proof.length * 32;
+                    uint256 weight = _weigh(gasUsed - gasleft(), next, length);
+                    weights += weight;
+                    if (_hasTank(word)) bill = _note(bill, process, weight, length);
+                }
             }
         }
         assembly ("memory-safe") {

@@ -169,8 +169,9 @@ interface IGroup {
     /// @notice The address is not the target of a process that came alive, or the process has no status for this.
     error NotLive(address caller, bytes32 process, Status status);
 
-    /// @notice A message of a strict process fails, and nothing before it in the batch is left to run. Deliver without this
-    /// mailbox; try again later, or when an update or closing of it is there, with all messages up to that one.
+    /// @notice The first message of a batch is one of a strict process, and it fails. Deliver without this mailbox; try again
+    /// later, or when an update or closing of it is there, with all messages up to that one. A batch that begins before the
+    /// failing message never reverts for it, also where others have run what is before it.
     error StrictBlocked(bytes32 process, uint64 nonce);
 
     /// @notice Not the message that is parked under this nonce, or none is.
