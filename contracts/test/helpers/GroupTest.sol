@@ -61,7 +61,7 @@ abstract contract GroupTest is Test {
     }
 
     /// @dev Signs the next decision and hands it in.
-    function decide(uint8 kind, bytes memory data) internal {
+    function decide(uint8 kind, bytes memory data) internal virtual {
         uint64 nonce = group.governanceNonce();
         group.govern(nonce, kind, data, Signer.sign(SECRET, decisionDigest(nonce, kind, data)));
     }

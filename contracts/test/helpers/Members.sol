@@ -21,8 +21,8 @@ contract Members {
         bytes[] records;
     }
 
-    uint256 private immutable SECRET;
     bytes32 public immutable GROUP_ID;
+    uint256 private _secret;
 
     /// @dev Where the mailboxes live; tests of foreign proofs lie about it.
     uint256 public chain;
@@ -34,11 +34,21 @@ contract Members {
     Mailbox[] private _mailboxes;
 
     constructor(uint256 secret, bytes32 groupId) {
-        (SECRET, GROUP_ID) = (secret, groupId);
+        (_secret, GROUP_ID) = (secret, groupId);
     }
 
     function place(uint256 chain_, address group_, bytes32 instance_) external {
         (chain, group, instance) = (chain_, group_, instance_);
+    }
+
+    /// @notice Another key from here on.
+    function take(uint256 secret) external {
+        _secret = secret;
+    }
+
+    /// @notice Signs any digest.
+    function seal(bytes32 digest) external view returns (bytes memory) {
+        return Signer.sign(_secret, digest);
     }
 
     /* MAILBOXES */
@@ -96,11 +106,11 @@ contract Members {
         }
         _history = keccak256(abi.encode(_history));
         signed.checkpoint = Checkpoint(sequence, _history, rootOf(signed.leaves));
-        signed.signature = Signer.sign(SECRET, digestOf(signed.checkpoint));
+        signed.signature = Signer.sign(_secret, digestOf(signed.checkpoint));
     }
 
     function resign(Signed memory signed) external view returns (Signed memory) {
-        signed.signature = Signer.sign(SECRET, digestOf(signed.checkpoint));
+        signed.signature = Signer.sign(_secret, digestOf(signed.checkpoint));
         return signed;
     }
 

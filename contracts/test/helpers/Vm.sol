@@ -36,6 +36,7 @@ interface Vm {
     function txGasPrice(uint256 price) external;
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address made);
     function load(address target, bytes32 slot) external view returns (bytes32 value);
+    function store(address target, bytes32 slot, bytes32 value) external;
     function snapshotGasLastCall(string calldata name) external returns (uint256 gas);
 
     /* Wallets */
@@ -49,6 +50,7 @@ interface Vm {
     function assertTrue(bool condition) external pure;
     function assertTrue(bool condition, string calldata claim) external pure;
     function assertFalse(bool condition) external pure;
+    function assertFalse(bool condition, string calldata claim) external pure;
     function assertEq(uint256 left, uint256 right) external pure;
     function assertEq(uint256 left, uint256 right, string calldata claim) external pure;
     function assertEq(bytes32 left, bytes32 right) external pure;

@@ -11,6 +11,7 @@ import {Batch, MessageKind} from "../../src/types/Messages.sol";
 import {Members, Signed} from "../helpers/Members.sol";
 import {Test} from "../helpers/Test.sol";
 import {Log} from "../helpers/Vm.sol";
+import {LyingToken} from "../mocks/LyingToken.sol";
 import {MockTarget} from "../mocks/MockTarget.sol";
 
 /// @notice What users, wallets, the ledger and deliverers may do to the accounts process, and what has come of it.
@@ -27,6 +28,7 @@ contract AccountsHandler is Test {
     MockTarget private immutable TARGET;
     bytes32 private immutable PROCESS;
     uint256 private immutable BOX;
+    LyingToken private immutable LIAR;
 
     /// @notice What all delivered messages brought.
     mapping(bytes32 asset => uint256) public broughtIn;
@@ -38,6 +40,7 @@ contract AccountsHandler is Test {
     constructor(IGroup group, Members members, IAccounts accounts, MockTarget target, uint256 box) {
         (GROUP, MEMBERS, ACCOUNTS, TARGET, BOX) = (group, members, accounts, target, box);
         PROCESS = group.processOf(address(accounts));
+        LIAR = new LyingToken();
     }
 
     /* THE LEDGER */
@@ -120,6 +123,14 @@ contract AccountsHandler is Test {
         deliver(MessageKind.CALL, PROCESS, assetOf(asset), 7, order(true, address(ACCOUNTS), assigning));
     }
 
+    /// @dev An order that calls a token which lies: to the order, about itself, and to the account's own token.
+    function lie(uint256 user, uint256 asset, uint256 amount, uint256 lied, bool keep) external {
+        amount = bound(amount, 1, AMOUNT_MAX);
+        lied = bound(lied, 0, 2 * amount);
+        bytes memory lying = abi.encodeCall(LyingToken.lie, (address(tokenOf(asset)), userOf(user), lied));
+        deliver(MessageKind.CALL, userOf(user), assetOf(asset), amount, order(keep, address(LIAR), lying));
+    }
+
     /* WALLETS */
 
     function walletLeaves(uint256 user, uint256 asset, uint256 amount) external {
@@ -150,10 +161,11 @@ contract AccountsHandler is Test {
 
     /// @notice All who can hold tokens here.
     function holders() external view returns (address[] memory all) {
-        all = new address[](USERS + 3);
+        all = new address[](USERS + 4);
         for (uint256 i; i < USERS; ++i) {
             all[i] = ACCOUNTS.accountOf(userOf(i));
         }
+        all[USERS + 3] = address(LIAR);
         (all[USERS], all[USERS + 1], all[USERS + 2]) = (ACCOUNTS.accountOf(PROCESS), address(TARGET), WALLET);
     }
 
