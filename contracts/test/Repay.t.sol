@@ -2,155 +2,13 @@
 pragma solidity ^0.8.28;
 
 import {IGroup} from "../src/interfaces/IGroup.sol";
-import {Batch, GovernanceKind, MessageKind, Policy, Status} from "../src/types/Messages.sol";
-import {GroupTest} from "./helpers/GroupTest.sol";
+import {Batch, GovernanceKind, MessageKind, Policy} from "../src/types/Messages.sol";
 import {Signed} from "./helpers/Members.sol";
+import {TankTest} from "./helpers/TankTest.sol";
 import {MockProcess} from "./mocks/MockProcess.sol";
 
-/// @notice Tanks and credits: who is paid, by whom, at most how much. How exactly gas is repaid is in GasTank.t.sol.
-contract TankTest is GroupTest {
-    address private constant DELIVERER = address(0xde11);
-    uint256 private constant BASE_FEE = 20 gwei;
-
-    uint256 private box;
-    MockProcess private target;
-    uint256 private otherBox;
-    MockProcess private other;
-
-    function setUp() public override {
-        super.setUp();
-        vm.fee(BASE_FEE);
-        vm.txGasPrice(BASE_FEE);
-        vm.deal(address(this), 1000 ether);
-        (box, target) = newLiveProcess(PROCESS);
-        (otherBox, other) = newLiveProcess(OTHER);
-    }
-
-    /* FUND: REFUSALS */
-
-    /// @dev What a process cannot use would be lost.
-    function test_RefusesToFundWhatIsNotAlive() public {
-        bytes32 nobody = keccak256("nobody");
-        vm.expectRevert(abi.encodeWithSelector(IGroup.NotLive.selector, address(0), nobody, Status.None));
-        group.fund{value: 1 gwei}(nobody);
-        close();
-        vm.expectRevert(abi.encodeWithSelector(IGroup.NotLive.selector, address(target), PROCESS, Status.Closed));
-        group.fund{value: 1 gwei}(PROCESS);
-    }
-
-    function test_RefusesToFundWithNothingOrWithPartsOfAGwei() public {
-        uint256[3] memory amounts = [uint256(0), 1, 1 ether + 1];
-        for (uint256 i; i < amounts.length; ++i) {
-            vm.expectRevert(abi.encodeWithSelector(IGroup.InvalidAmount.selector, amounts[i]));
-            group.fund{value: amounts[i]}(PROCESS);
-        }
-    }
-
-    function test_RefusesToOverfillATank() public {
-        uint256 most = (2 ** 48 - 1) * 1 gwei;
-        vm.deal(address(this), most + 1 gwei);
-        group.fund{value: most}(PROCESS);
-        vm.expectRevert(abi.encodeWithSelector(IGroup.InvalidAmount.selector, 1 gwei));
-        group.fund{value: 1 gwei}(PROCESS);
-        vm.assertEq(group.processInfo(PROCESS).tank, most);
-        // The rest of the slot is as it was.
-        vm.assertEq(group.processInfo(PROCESS).target, address(target));
-        vm.assertEq(uint256(group.processInfo(PROCESS).gasLimit), GAS_LIMIT);
-    }
-
-    function test_RefusesAPlainTransfer() public {
-        (bool success,) = address(group).call{value: 1 ether}("");
-        vm.assertFalse(success);
-    }
-
-    /* WITHDRAW AND RECLAIM: REFUSALS */
-
-    function testFuzz_RefusesToWithdrawNothing(address caller) public {
-        vm.expectRevert(abi.encodeWithSelector(IGroup.NoCredit.selector, caller));
-        vm.prank(caller);
-        group.withdraw(caller);
-    }
-
-    function test_RefusesToWithdrawTwice() public {
-        earn();
-        vm.prank(DELIVERER);
-        group.withdraw(DELIVERER);
-        vm.expectRevert(abi.encodeWithSelector(IGroup.NoCredit.selector, DELIVERER));
-        vm.prank(DELIVERER);
-        group.withdraw(DELIVERER);
-    }
-
-    /// @dev The group itself takes no transfers, nor does a contract without a way to receive.
-    function test_RefusesToWithdrawToWhoRefuses() public {
-        uint256 held = earn();
-        vm.expectRevert(abi.encodeWithSelector(IGroup.WithdrawalFailed.selector, address(group), held - 1));
-        vm.prank(DELIVERER);
-        group.withdraw(address(group));
-        vm.assertEq(group.credit(DELIVERER), held);
-    }
-
-    function test_RefusesToWithdrawAgainFromInside() public {
-        Thief thief = new Thief(group);
-        group.fund{value: 1 ether}(PROCESS);
-        post(box, ALICE, 5, "one");
-        Signed memory signed = members.sign();
-        thief.deliver(
-            abi.encodeCall(group.deliver, (signed.checkpoint, signed.signature, list(members.batch(signed, box, 1))))
-        );
-        uint256 held = group.credit(address(thief));
-        uint256 before = address(group).balance;
-        thief.steal();
-        vm.assertEq(address(thief).balance, held - 1);
-        vm.assertEq(before - address(group).balance, held - 1);
-        vm.assertFalse(thief.stole());
-    }
-
-    function test_RefusesToReclaimFromALiveProcess() public {
-        group.fund{value: 1 ether}(PROCESS);
-        vm.expectRevert(abi.encodeWithSelector(IGroup.NotClosed.selector, address(target), PROCESS, Status.Alive));
-        vm.prank(address(target));
-        group.reclaim();
-    }
-
-    function test_RefusesToReclaimForAnother() public {
-        group.fund{value: 1 ether}(PROCESS);
-        close();
-        vm.expectRevert(abi.encodeWithSelector(IGroup.NotClosed.selector, address(other), OTHER, Status.Alive));
-        vm.prank(address(other));
-        group.reclaim();
-        vm.expectRevert(abi.encodeWithSelector(IGroup.NotClosed.selector, address(this), bytes32(0), Status.None));
-        group.reclaim();
-    }
-
-    /// @dev A closing takes effect in the delivery whose gas the tank owes: it cannot be emptied before that is paid.
-    function test_RefusesToReclaimWhileAProcessRuns() public {
-        group.fund{value: 1 ether}(PROCESS);
-        members.post(box, MessageKind.CLOSE, 0, 0, 0, "");
-        target.setMode(MockProcess.Mode.Reenter);
-        target.setReentry(abi.encodeCall(group.reclaim, ()));
-        other.setMode(MockProcess.Mode.Reenter);
-        post(otherBox, ALICE, 5, "");
-        Signed memory signed = members.sign();
-        // The other process calls the first one's contract, which is closed by then, to reclaim.
-        other.setReentry(abi.encodeCall(group.reclaim, ()));
-        deliverAs(signed, list(members.batch(signed, box, 1), members.batch(signed, otherBox, 1)));
-        vm.assertFalse(other.reentered());
-        vm.assertTrue(group.credit(DELIVERER) != 0);
-    }
-
-    /* REPAID */
-
-    function testFuzz_Funds(uint48 first, uint48 second) public {
-        first = uint48(bound(first, 1, 2 ** 47));
-        second = uint48(bound(second, 1, 2 ** 47 - 1));
-        vm.deal(address(this), 2 ** 48 * 1 gwei);
-        vm.expectEmit(address(group));
-        emit IGroup.Funded(PROCESS, address(this), uint256(first) * 1 gwei);
-        group.fund{value: uint256(first) * 1 gwei}(PROCESS);
-        group.fund{value: uint256(second) * 1 gwei}(PROCESS);
-        vm.assertEq(group.processInfo(PROCESS).tank, (uint256(first) + second) * 1 gwei);
-    }
-
+/// @notice A delivery to a process with a tank: who is repaid, by whom, at most how much. How exactly gas is repaid is measured by `make bench`.
+contract RepayTest is TankTest {
     /// @dev What leaves tanks is what deliverers are credited, to the wei, and the contract has it.
     function test_RepaysOutOfTheTankOfWhoRan() public {
         group.fund{value: 1 ether}(PROCESS);
@@ -334,83 +192,10 @@ contract TankTest is GroupTest {
         vm.assertLe(group.credit(DELIVERER), little * 125 / 100, "what did not run is not repaid");
     }
 
-    /* WITHDRAWN */
-
-    function test_WithdrawsToAnyone() public {
-        uint256 held = earn();
-        address to = address(0x7071);
-        vm.expectEmit(address(group));
-        emit IGroup.Withdrawn(DELIVERER, to, held - 1);
-        vm.prank(DELIVERER);
-        vm.assertEq(group.withdraw(to), held - 1);
-        vm.assertEq(to.balance, held - 1);
-        vm.assertEq(group.credit(DELIVERER), 1);
-    }
-
-    function test_WithdrawsWhileHalted() public {
-        uint256 held = earn();
-        decide(GovernanceKind.HALT, "");
-        group.fund{value: 1 gwei}(PROCESS);
-        vm.prank(DELIVERER);
-        group.withdraw(DELIVERER);
-        vm.assertEq(DELIVERER.balance, held - 1);
-    }
-
-    function test_ReclaimsTheTankOfAClosedProcess() public {
-        group.fund{value: 1 ether}(PROCESS);
-        close();
-        uint256 left = group.processInfo(PROCESS).tank;
-        vm.prank(address(target));
-        vm.assertEq(group.reclaim(), left);
-        vm.assertEq(group.processInfo(PROCESS).tank, 0);
-        vm.assertEq(group.credit(address(target)), left);
-    }
-
     /* HELPERS */
-
-    function earn() private returns (uint256) {
-        group.fund{value: 1 ether}(PROCESS);
-        post(box, ALICE, 5, "one");
-        Signed memory signed = members.sign();
-        deliverAs(signed, list(members.batch(signed, box, 1)));
-        return group.credit(DELIVERER);
-    }
-
-    function close() private {
-        members.post(box, MessageKind.CLOSE, 0, 0, 0, "");
-        deliver(box, members.count(box) - 1);
-    }
-
-    function deliverAs(Signed memory signed, Batch[] memory batches) private {
-        vm.prank(DELIVERER);
-        group.deliver(signed.checkpoint, signed.signature, batches);
-    }
 
     function apartBy(uint256 left, uint256 right) private pure returns (uint256) {
         return left > right ? left - right : right - left;
-    }
-}
-
-/// @notice A deliverer that withdraws again while it is paid.
-contract Thief {
-    IGroup private immutable GROUP;
-    bool public stole;
-
-    constructor(IGroup group) {
-        GROUP = group;
-    }
-
-    function deliver(bytes calldata call) external {
-        (bool success,) = address(GROUP).call(call);
-        require(success);
-    }
-
-    function steal() external {
-        GROUP.withdraw(address(this));
-    }
-
-    receive() external payable {
-        (stole,) = address(GROUP).call(abi.encodeCall(GROUP.withdraw, (address(this))));
     }
 }
 
