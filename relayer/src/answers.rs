@@ -7,7 +7,11 @@ use tokio::sync::mpsc;
 
 use crate::api;
 use crate::checkpoints::Checkpoints;
-use crate::peer::{AnswerError, AnswerPeers, ChainStatus, InputSignature, Partial, Status};
+use crate::evm::governance::ContractState;
+use crate::govern::Governance;
+use crate::peer::{
+    AnswerError, AnswerPeers, AskGovernance, ChainStatus, GovernanceAnswer, InputSignature, Partial, Status,
+};
 use crate::rosters::Rosters;
 use crate::store::{Store, StoreError};
 use crate::witnesses::Word;
@@ -17,6 +21,7 @@ use crate::witnesses::Word;
 pub struct Answers {
     store: Store,
     checkpoints: Checkpoints,
+    governance: Governance,
     chains: Arc<[u64]>,
     word: Word,
     halt: mpsc::Sender<StoreError>,
@@ -27,11 +32,12 @@ impl Answers {
     pub const fn new(
         store: Store,
         checkpoints: Checkpoints,
+        governance: Governance,
         chains: Arc<[u64]>,
         word: Word,
         halt: mpsc::Sender<StoreError>,
     ) -> Self {
-        Self { store, checkpoints, chains, word, halt }
+        Self { store, checkpoints, governance, chains, word, halt }
     }
 
     /// A contradiction stops the member, and so does another process in its place; anything else is for the peer to try
@@ -57,12 +63,19 @@ impl AnswerPeers for Answers {
     }
 
     async fn payout_signature(&self, trace: Uuid, attempt: u32) -> Result<Option<Vec<InputSignature>>, AnswerError> {
+        if self.store.signing_stopped().await.map_err(|error| self.refuse(error))?.is_some() {
+            return Ok(None);
+        }
         let signatures = self.store.payload_signatures(trace, attempt).await.map_err(|error| self.refuse(error))?;
         let numbered = (0_u16..).zip(signatures);
         let signatures: Vec<_> = numbered
             .map(|(input, signed)| InputSignature { input, key: signed.key, signature: signed.signature.0 })
             .collect();
         Ok((!signatures.is_empty()).then_some(signatures))
+    }
+
+    async fn governance(&self, ask: AskGovernance) -> Result<Option<GovernanceAnswer>, AnswerError> {
+        self.governance.answer(ask).await.map_err(|error| self.refuse(error))
     }
 
     async fn status(&self) -> Result<Status, AnswerError> {
@@ -84,18 +97,24 @@ impl AnswerPeers for Answers {
     }
 }
 
+fn contract((chain, state): (u64, ContractState)) -> (u64, api::ContractStatus) {
+    let ContractState { nonce, halted, generation, .. } = state;
+    (chain, api::ContractStatus { halted, governance_nonce: nonce, key_generation: generation })
+}
+
 /// What the operator is told, from the store.
 #[derive(Clone, Debug)]
 pub struct OwnStatus {
     member: u32,
     rosters: Rosters,
     store: Store,
+    governance: Governance,
 }
 
 impl OwnStatus {
     /// The status of the member with this index, 1..=n.
-    pub const fn new(member: u32, rosters: Rosters, store: Store) -> Self {
-        Self { member, rosters, store }
+    pub const fn new(member: u32, rosters: Rosters, store: Store, governance: Governance) -> Self {
+        Self { member, rosters, store, governance }
     }
 }
 
@@ -115,6 +134,8 @@ impl api::ReadStatus for OwnStatus {
             history: step.map_or(B256::ZERO, |step| step.checkpoint.history),
             open_payouts: self.store.open_payout_count().await?,
             parked: self.store.parked().await?,
+            signing_stopped: self.store.signing_stopped().await?.map(|switch| switch.reason),
+            contracts: self.governance.contracts().into_iter().map(contract).collect(),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What an operator's own tools ask a member: no secrets, no writes, meant for loopback or a private network.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 
@@ -34,6 +35,23 @@ pub struct Status {
     pub open_payouts: u64,
     /// Outbounds parked for good, as (chain, nonce): each needs a person.
     pub parked: Vec<(u64, u64)>,
+    /// Why this member signs nothing, since its operator said `lockstep stop-signing`.
+    #[serde(default)]
+    pub signing_stopped: Option<String>,
+    /// Where each chain's contract stands, as last seen.
+    #[serde(default)]
+    pub contracts: BTreeMap<u64, ContractStatus>,
+}
+
+/// Where a group contract stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContractStatus {
+    /// It takes no deliveries and sends no outbounds.
+    pub halted: bool,
+    /// Nonce of the next governance action.
+    pub governance_nonce: u64,
+    /// Generation of its key; 0 until it is rotated.
+    pub key_generation: u64,
 }
 
 /// Says how far this member has come.

@@ -55,7 +55,10 @@ impl Checkpoints {
     async fn own_of(&self, roster: &Roster, checkpoint: &Checkpoint) -> Result<Option<Partial>, StoreError> {
         let Some(share) = self.signer.share_of(roster).await? else { return Ok(None) };
         let digest = checkpoint.digest(&self.group_id);
-        self.store.guard_checkpoint(checkpoint.sequence, digest).await?;
+        match self.store.guard_checkpoint(checkpoint.sequence, digest).await {
+            Err(StoreError::Stopped { .. }) => return Ok(None),
+            guarded => guarded?,
+        }
         let PartialSignature { signature, .. } = share.sign_digest(&digest);
         let Checkpoint { sequence, history, root } = *checkpoint;
         let (generation, roster) = (roster.generation(), roster.digest());

@@ -2,6 +2,7 @@
 //! code that says what kind of wrong.
 
 mod devnet;
+mod govern;
 mod group;
 mod inspect;
 mod keygen;
@@ -20,6 +21,9 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 pub use devnet::{DemoArgs, DevnetArgs};
+pub use govern::{
+    ApproveArgs, ChainArgs, GovernCommand, ListArgs, OutboundArgs, ProposeArgs, SubmitArgs, SwitchArgs, What,
+};
 pub use group::{CodeArgs, GroupCommand};
 pub use inspect::{InspectCommand, MemoArgs, VerifySignatureArgs};
 pub use keygen::{KeygenCommand, KeygenGroupArgs, KeygenMemberArgs};
@@ -74,6 +78,13 @@ pub enum Command {
     Demo(DemoArgs),
     /// Check all that `run` needs, without starting anything
     Check(MemberArgs),
+    /// Propose, approve, list and submit what the group decides about itself and its contracts
+    #[command(subcommand)]
+    Govern(GovernCommand),
+    /// Sign nothing any more, from now on and after restarts: checkpoints, payouts, governance. Needs nobody else
+    StopSigning(SwitchArgs),
+    /// Sign again
+    ResumeSigning(SwitchArgs),
     /// Check a group file, or print its digest
     #[command(subcommand)]
     Group(GroupCommand),
@@ -126,6 +137,9 @@ pub async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Balance(args) => pay::balance(&args).await,
         Command::Demo(args) => devnet::demo(&args).await,
         Command::Check(args) => service::check(&args).await,
+        Command::Govern(command) => Box::pin(govern::run(command)).await,
+        Command::StopSigning(args) => govern::stop_signing(&args).await,
+        Command::ResumeSigning(args) => govern::resume_signing(&args).await,
         Command::Group(command) => group::run(command).await,
         Command::Inspect(command) => inspect::run(command),
         Command::VerifySignature(args) => inspect::verify_signature(&args),

@@ -8,6 +8,7 @@ pub mod calldata;
 pub mod check;
 pub mod code;
 pub mod fees;
+pub mod governance;
 pub mod heads;
 pub mod plan;
 pub mod provider;

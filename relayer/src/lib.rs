@@ -16,6 +16,7 @@ pub mod driver;
 pub mod evm;
 pub mod exit;
 pub mod generations;
+pub mod govern;
 pub mod harden;
 pub mod http;
 pub mod keys;

@@ -26,6 +26,7 @@ use crate::evm::submitter::{Submitter, SubmitterConfig};
 use crate::evm::watcher::ChainReader;
 use crate::exit::Exit;
 use crate::generations::Follower;
+use crate::govern::{Constitution, Governance};
 use crate::ledger::{KernelNodes, SafeApi, Watcher};
 use crate::offer::{OfferError, Offers};
 use crate::payouts::{Owner, PayoutError, Payouts};
@@ -60,6 +61,14 @@ pub fn rules(group: &Group) -> Result<Rules, NotDeployed> {
         group_id: group.id(),
         group_digest: group.digest(),
     })
+}
+
+/// What governance reads of a group file.
+///
+/// # Errors
+/// Names a chain without a contract.
+pub fn constitution(group: &Group) -> Result<Constitution, NotDeployed> {
+    Ok(Constitution { group_id: group.id(), places: rules(group)?.places, first_key: *group.key().key() })
 }
 
 /// A chain of the group file that has no contract yet.
@@ -102,6 +111,7 @@ struct Parts {
     signer: Signer,
     word: Word,
     checkpoints: Checkpoints,
+    governance: Governance,
 }
 
 impl Parts {
@@ -126,6 +136,7 @@ impl Parts {
         let peers = PeerClient::new(local.clone(), &config.peer).map_err(MemberError::PeerClient)?;
         let spend = PrivateKey::from_ed25519_seed(secrets.ledger.spend_private_key.expose());
         let signer = Signer::new(rosters.clone(), keys, store.clone());
+        let governance = Governance::new(constitution(&group)?, signer.clone(), store.clone());
         let checkpoints = Checkpoints::new(group.id(), signer.clone(), store.clone(), peers.clone());
         let (ledger, kernel) = (Arc::new(ledger), Arc::new(kernel));
         let evm = secrets.evm;
@@ -148,6 +159,7 @@ impl Parts {
             signer,
             word,
             checkpoints,
+            governance,
         })
     }
 
@@ -169,10 +181,13 @@ impl Parts {
             store: self.store.clone(),
         };
         tasks.spawn("guards.witnesses", |stop| async move { Ok(witnesses.run(stop).await?) });
-        let answers = Answers::new(self.store.clone(), self.checkpoints.clone(), served, self.word, halt);
+        let governance = self.governance;
+        let answers =
+            Answers::new(self.store.clone(), self.checkpoints.clone(), governance.clone(), served, self.word, halt);
         let answers = Arc::new(answers);
         tasks.spawn("peer.server", |stop| serve_peers(self.peer, peer::router(self.local, answers), stop));
-        let status = OwnStatus::new(self.config.member.into(), self.rosters.clone(), self.store.clone());
+        let status =
+            OwnStatus::new(self.config.member.into(), self.rosters.clone(), self.store.clone(), governance.clone());
         tasks.spawn("api.server", |stop| async move { Ok(api::serve(self.api, status, stop).await?) });
         tasks.spawn("halt", |stop| wait_for_contradiction(halted, stop));
         tasks.spawn("driver", |stop| async move { Ok(self.driver.run(from_watchers, stop).await?) });
@@ -183,6 +198,8 @@ impl Parts {
         tasks.spawn("ledger.watcher", move |stop| async move {
             Ok(watch::ledger(watcher, self.after, pace, echo, to_driver, stop).await?)
         });
+        let (govern, peers) = (governance.clone(), self.peers.clone());
+        tasks.spawn("govern", move |stop| async move { Ok(govern.run(peers, stop).await?) });
         let owner = Owner {
             group: Arc::clone(&self.group),
             rosters: self.rosters.clone(),
@@ -211,6 +228,11 @@ impl Parts {
         for (id, chain) in self.chains {
             let poll = self.config.chains.get(&id).map_or(Duration::from_secs(1), |chain| chain.poll());
             let Some(provider) = chain.providers.first().cloned() else { continue };
+            let (watcher, contract, of) = (governance.clone(), chain.identity.contract, provider.clone());
+            tasks.spawn(format!("evm.governance.{id}"), move |stop| async move {
+                watcher.watch(id, contract, of, poll, stop).await;
+                Ok(())
+            });
             let signer = self.evm.clone();
             let (rows, config) = (self.store.clone(), submitter_config(&chain));
             let submitter = Submitter::new(provider, signer, rows, offers.clone(), config, turns.clone());

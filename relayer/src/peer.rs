@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
+use lockstep_core::govern::Subject;
 use lockstep_core::trace::ChainId;
 use lockstep_core::{B256, Uuid};
 use serde::{Deserialize, Serialize};
@@ -164,6 +165,52 @@ pub struct ChainStatus {
     pub next_outbound: u64,
 }
 
+/// What a member asks about governance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AskGovernance {
+    /// The proposals that the member's operator approved, by digest, behind one.
+    Approved {
+        /// The last digest that the asker has.
+        after: Option<B256>,
+    },
+    /// The member's part of the group's signature over an approved proposal.
+    Partial {
+        /// What is signed.
+        digest: B256,
+        /// The group key that the part belongs to, compressed.
+        #[serde(with = "hex::serde")]
+        key: [u8; 96],
+    },
+    /// The member's part of the proof that a group key is held.
+    Possession {
+        /// The contract that is to be given the key; `None` for decisions in the ledger's order.
+        chain: Option<ChainId>,
+        /// Of the key.
+        generation: u32,
+        /// The key, compressed.
+        #[serde(with = "hex::serde")]
+        key: [u8; 96],
+    },
+}
+
+/// What a member says about governance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum GovernanceAnswer {
+    /// A page of approved proposals, by digest; empty behind the last one.
+    Approved {
+        /// The proposals.
+        proposals: Vec<Subject>,
+    },
+    /// A part of a signature, not verified by anyone yet.
+    Part {
+        /// Compressed G1.
+        #[serde(with = "hex::serde")]
+        signature: [u8; 48],
+    },
+}
+
 /// Answers peers from what is durably promised. `None` means "not yet": the peer asks again.
 pub trait AnswerPeers: Send + Sync + 'static {
     /// This member's partial signature of the checkpoint at an applied sequence.
@@ -178,6 +225,12 @@ pub trait AnswerPeers: Send + Sync + 'static {
         trace: Uuid,
         attempt: u32,
     ) -> impl Future<Output = Result<Option<Vec<InputSignature>>, AnswerError>> + Send;
+
+    /// What this member's operator approved, and its parts of signatures over that, given only behind a guard row.
+    fn governance(
+        &self,
+        ask: AskGovernance,
+    ) -> impl Future<Output = Result<Option<GovernanceAnswer>, AnswerError>> + Send;
 
     /// How far this member is.
     fn status(&self) -> impl Future<Output = Result<Status, AnswerError>> + Send;

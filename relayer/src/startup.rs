@@ -108,7 +108,10 @@ fn known_generations(group: &Group, config: &MemberConfig) -> Result<Generations
 }
 
 /// Opens the key file. Quick key derivation is for groups of development chains only.
-fn unlock(config: &MemberConfig, group: &Group) -> Result<Keyring, KeyError> {
+///
+/// # Errors
+/// Says why it stays closed.
+pub fn unlock(config: &MemberConfig, group: &Group) -> Result<Keyring, KeyError> {
     let mut chains = group.chains().keys().peekable();
     let is_development = chains.peek().is_some() && chains.all(|id| DEVELOPMENT_CHAINS.contains(id));
     let floor = if is_development { Floor::Development } else { Floor::Standard };

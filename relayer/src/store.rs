@@ -4,6 +4,7 @@
 //! What this member has promised (guards, payloads, signatures, submissions) is a row before anyone can see it.
 
 mod ceremonies;
+mod governance;
 mod guards;
 mod inputs;
 mod lease;
@@ -20,12 +21,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use lockstep_core::B256;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlStr};
 use thiserror::Error;
 
 pub use ceremonies::{CeremonyItem, CeremonyRow, CeremonyStep};
+pub use governance::{ActedDecision, GroupSigned, ProposalRow, SigningSwitch};
 pub use guards::{GuardError, LogError, Pledge, Restored};
 pub use inputs::{Commit, Replay};
 pub use lease::{BEAT, Holder, LeaseError};
@@ -127,10 +130,12 @@ impl Store {
         };
         let first = include_str!("../../migrations/sqlite/0001_member.sql");
         let second = include_str!("../../migrations/sqlite/0002_ceremony.sql");
+        let fourth = include_str!("../../migrations/sqlite/0004_governance.sql");
         let fifth = include_str!("../../migrations/sqlite/0005_lease.sql");
         let migrations = Migrator::with_migrations(vec![
             migration(1, "member".into(), first),
             migration(2, "ceremony".into(), second),
+            migration(4, "governance".into(), fourth),
             migration(5, "lease".into(), fifth),
         ]);
         migrations
@@ -269,6 +274,25 @@ pub enum StoreError {
     /// Something already promised would change. The service halts.
     #[error("contradiction: {0}")]
     Contradiction(String),
+    /// Another proposal is approved or signed for the same number or nonce. Nothing is wrong with this member.
+    #[error(
+        "{slot}: this member approved or signed {held}, so it never signs {refused}; once the first has acted, propose \
+         it again under the next number or nonce"
+    )]
+    Taken {
+        /// The number or nonce.
+        slot: String,
+        /// The digest that has it.
+        held: B256,
+        /// The digest that cannot have it.
+        refused: B256,
+    },
+    /// The operator wants nothing signed.
+    #[error("this member signs nothing since `lockstep stop-signing`: {reason}")]
+    Stopped {
+        /// In the operator's words.
+        reason: String,
+    },
 }
 
 impl From<LeaseError> for StoreError {
@@ -296,7 +320,9 @@ impl StoreError {
             | Self::Body { .. }
             | Self::Corrupt { .. }
             | Self::RoundTaken { .. }
-            | Self::Lease(_) => false,
+            | Self::Lease(_)
+            | Self::Taken { .. }
+            | Self::Stopped { .. } => false,
         }
     }
 

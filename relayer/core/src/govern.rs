@@ -4,6 +4,8 @@
 //! an [`Action`] here: signed for one chain, one contract, one deployment and one governance nonce, so that it is worth
 //! nothing anywhere else and nothing after its use. Each action names the state that holds after it and never toggles.
 
+mod subject;
+
 use alloy_primitives::{Address, B256, keccak256};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -12,6 +14,8 @@ use crate::AssetId;
 use crate::bls::{PublicKey, Signature};
 use crate::machine::ContractPlace;
 use crate::trace::ChainId;
+
+pub use self::subject::{Slot, Subject, SubjectError};
 
 /// Domain of the signed digest.
 const DOMAIN: &[u8] = b"lockstep/v1/govern";

@@ -167,7 +167,7 @@ fn exit(error: &PayError) -> Exit {
     if error.retryable() { Exit::TryAgain } else { Exit::BadInput }
 }
 
-fn asset(group: &Group, text: &str) -> Result<AssetId> {
+pub(super) fn asset(group: &Group, text: &str) -> Result<AssetId> {
     asset_uuid(group, text).map(AssetId::from_uuid)
 }
 

@@ -23,6 +23,7 @@ use crate::evm::abi::Group;
 use crate::evm::account::{Account, AccountView};
 use crate::evm::calldata::deliver_calldata;
 use crate::evm::fees::{FeePolicy, Funds, Price, funds};
+use crate::evm::governance::read_halted;
 use crate::evm::heads::read_heads;
 use crate::evm::plan::{Fairness, Limits, Plan};
 use crate::evm::provider::EvmProvider;
@@ -76,6 +77,8 @@ pub enum Step {
         /// signs.
         due_at: u64,
     },
+    /// The group has halted its contract: nothing is delivered until it resumes.
+    Halted,
     /// Fewer than t members have answered for the checkpoint.
     Unsigned {
         /// Its sequence.
@@ -117,6 +120,7 @@ pub struct Submitter<S, O> {
     waiting_since: Option<(u64, u64)>,
     under_way: Option<(u64, Plan)>,
     funds: Funds,
+    halted: bool,
 }
 
 impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
@@ -146,6 +150,7 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
             waiting_since: None,
             under_way: None,
             funds: Funds::Enough,
+            halted: false,
         }
     }
 
@@ -199,7 +204,24 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
         if let Some(account_nonce) = self.unseen(now, &view).await? {
             return Ok(Step::UnderWay { account_nonce });
         }
+        if self.is_halted(BlockId::hash(view.latest)).await? {
+            return Ok(Step::Halted);
+        }
         self.deliver_next(now, &view).await
+    }
+
+    /// Says once that the contract halted, and once that it goes on.
+    async fn is_halted(&mut self, block: BlockId) -> Result<bool, ChainError> {
+        let halted = read_halted(&self.provider, self.config.contract, block).await?;
+        if halted != std::mem::replace(&mut self.halted, halted) {
+            let chain = self.config.chain_id;
+            if halted {
+                warn!(chain, "the group halted its contract: deliveries wait until it resumes");
+            } else {
+                info!(chain, "the group resumed its contract: deliveries go on");
+            }
+        }
+        Ok(halted)
     }
 
     async fn load(&mut self) -> Result<(), ChainError> {
@@ -460,6 +482,9 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
             Err(error) => return Err(ChainError::Endpoint { doing: "estimating a delivery", source: Box::new(error) }),
         };
         let reason = error.as_error_resp().and_then(|answer| answer.as_decoded_interface_error::<Group::GroupErrors>());
+        if matches!(reason, Some(Group::GroupErrors::Halted(_))) {
+            return Ok(None);
+        }
         warn!(chain = self.config.chain_id, ?reason, %error, "the contract refuses a delivery");
         match reason.as_ref().and_then(culprit).filter(|culprit| plan.shares.iter().any(|s| s.process == *culprit)) {
             Some(culprit) => {

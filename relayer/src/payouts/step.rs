@@ -216,6 +216,9 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
     }
 
     async fn sign_or_push(&self, open: &Job, payload: &Payload, pace: &mut Pace) -> Result<Moved, PayoutError> {
+        if self.store.signing_stopped().await?.is_some() {
+            return Ok(Moved::Waits);
+        }
         let own = self.store.payload_signatures(open.id, open.attempts.number()).await?;
         if own.is_empty() {
             return self.sign(open, payload).await;

@@ -11,15 +11,16 @@ use thiserror::Error;
 
 use super::signature::{self, Nonce, RequestParts, SIGNATURE, SignatureError, Signed};
 use super::wire::{
-    AskCeremony, AskPartial, AskPayout, AskStatus, CEREMONY, PARTIAL, PAYOUT_HASH, PAYOUT_SIGNATURE, PayoutHash,
-    PayoutSignatures, Refusal, STATUS,
+    AskCeremony, AskPartial, AskPayout, AskStatus, CEREMONY, GOVERNANCE, PARTIAL, PAYOUT_HASH, PAYOUT_SIGNATURE,
+    PayoutHash, PayoutSignatures, Refusal, STATUS,
 };
 use crate::http::{HttpError, http_client, read_body};
 use crate::world::chain::Cause;
 use crate::world::peer::{PullPayouts, Seat};
 
 use super::{
-    BODY_MAX, CeremonyPage, Directory, IdentityKey, InputSignature, Local, Partial, Peer, PeerConfig, Status, WINDOW_S,
+    AskGovernance, BODY_MAX, CeremonyPage, Directory, GovernanceAnswer, IdentityKey, InputSignature, Local, Partial,
+    Peer, PeerConfig, Status, WINDOW_S,
 };
 
 /// Asks other members, by their index. Cheap to clone; clones share their connections.
@@ -103,6 +104,23 @@ impl PeerClient {
     pub async fn pull_status(&self, member: u8) -> Result<Status, PeerError> {
         let peer = self.seat(member)?;
         self.ask(&peer, STATUS, &AskStatus {}).await?.ok_or_else(|| PeerError::wrong_answer(&peer))
+    }
+
+    /// What a member says about governance, or `None` where it has nothing to say. Parts of signatures are not verified.
+    ///
+    /// # Errors
+    /// See [`PeerError::fault`].
+    pub async fn pull_governance(
+        &self,
+        member: u8,
+        ask: &AskGovernance,
+    ) -> Result<Option<GovernanceAnswer>, PeerError> {
+        let peer = self.seat(member)?;
+        let answer: Option<GovernanceAnswer> = self.ask(&peer, GOVERNANCE, ask).await?;
+        checked(&peer, answer, |answer| match answer {
+            GovernanceAnswer::Approved { .. } => matches!(ask, AskGovernance::Approved { .. }),
+            GovernanceAnswer::Part { .. } => !matches!(ask, AskGovernance::Approved { .. }),
+        })
     }
 
     /// What a participant has said in a ceremony behind a position, or `None` while it does not take part. Where there is

@@ -20,10 +20,10 @@ use tracing::{debug, warn};
 use super::guard::{Guard, Refused};
 use super::signature::{self, GROUP, RequestParts, SIGNATURE, Signed, TO};
 use super::wire::{
-    AskCeremony, AskPartial, AskPayout, AskStatus, CEREMONY, PARTIAL, PAYOUT_HASH, PAYOUT_SIGNATURE, PayoutHash,
-    PayoutSignatures, Refusal, STATUS,
+    AskCeremony, AskPartial, AskPayout, AskStatus, CEREMONY, GOVERNANCE, PARTIAL, PAYOUT_HASH, PAYOUT_SIGNATURE,
+    PayoutHash, PayoutSignatures, Refusal, STATUS,
 };
-use super::{AnswerCeremony, AnswerError, AnswerPeers, BODY_MAX, Local, Peer, WINDOW_S};
+use super::{AnswerCeremony, AnswerError, AnswerPeers, AskGovernance, BODY_MAX, Local, Peer, WINDOW_S};
 
 /// Requests in work at once: with 64 KiB each, at most 16 MiB of bodies.
 const AT_ONCE_MAX: usize = 256;
@@ -40,6 +40,7 @@ pub fn router<A: AnswerPeers>(local: Local, answers: Arc<A>) -> Router {
         .route(PARTIAL, post(partial::<A>))
         .route(PAYOUT_HASH, post(payout_hash::<A>))
         .route(PAYOUT_SIGNATURE, post(payout_signature::<A>))
+        .route(GOVERNANCE, post(governance::<A>))
         .route(STATUS, post(status::<A>))
         .with_state(server)
 }
@@ -94,6 +95,10 @@ async fn payout_signature<A: AnswerPeers>(State(server): Shared<A>, request: Req
 async fn status<A: AnswerPeers>(State(server): Shared<A>, request: Request) -> Response {
     let answers = &server.answers;
     server.handle(request, |AskStatus {}| async move { answers.status().await.map(Some) }).await
+}
+
+async fn governance<A: AnswerPeers>(State(server): Shared<A>, request: Request) -> Response {
+    server.handle(request, |ask: AskGovernance| server.answers.governance(ask)).await
 }
 
 async fn ceremony<A: AnswerCeremony>(State(server): Shared<A>, request: Request) -> Response {

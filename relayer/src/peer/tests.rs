@@ -65,6 +65,23 @@ impl AnswerPeers for Fixed {
         Ok(Some(if attempt == 0 { signatures() } else { too_many() }))
     }
 
+    async fn governance(&self, ask: AskGovernance) -> Result<Option<GovernanceAnswer>, AnswerError> {
+        // Answers a list where a part is asked for, and the other way round, when the digest says so.
+        let wrong = B256::repeat_byte(6);
+        Ok(Some(match ask {
+            AskGovernance::Approved { after } if after != Some(wrong) => {
+                GovernanceAnswer::Approved { proposals: Vec::new() }
+            }
+            AskGovernance::Partial { digest, .. } if digest == wrong => {
+                GovernanceAnswer::Approved { proposals: Vec::new() }
+            }
+            AskGovernance::Possession { chain: None, .. } => return Ok(None),
+            AskGovernance::Approved { .. } | AskGovernance::Partial { .. } | AskGovernance::Possession { .. } => {
+                GovernanceAnswer::Part { signature: [9; 48] }
+            }
+        }))
+    }
+
     async fn status(&self) -> Result<Status, AnswerError> {
         let chain = ChainStatus { block: 9, accepted: 7, next_outbound: 2 };
         let chains = BTreeMap::from([(31_337, chain)]);
@@ -247,6 +264,25 @@ async fn client_of_a_generation_should_ask_the_members_of_it() {
     client.directory().turn_to(1);
     assert_eq!(client.pull_partial(3, 7).await.expect("an answer"), Some(partial_of(7)), "the current one by itself");
     assert_eq!(client.of_generation(0).pull_partial(1, 7).await.expect("an answer"), Some(partial_of(7)));
+}
+
+#[tokio::test]
+async fn answer_about_governance_should_be_of_the_kind_that_was_asked_for() {
+    let pair = pair().await;
+    let client = pair.client();
+    let (wrong, right) = (B256::repeat_byte(6), B256::repeat_byte(7));
+    let partial = |digest| AskGovernance::Partial { digest, key: [1; 96] };
+    for ask in [AskGovernance::Approved { after: Some(wrong) }, partial(wrong)] {
+        let error = client.pull_governance(1, &ask).await.expect_err("another kind of answer");
+        assert!(matches!(error, PeerError::WrongAnswer { .. }), "{error}");
+    }
+    let part = Some(GovernanceAnswer::Part { signature: [9; 48] });
+    assert_eq!(client.pull_governance(1, &partial(right)).await.expect("an answer"), part);
+    let possession = |chain| AskGovernance::Possession { chain, generation: 1, key: [1; 96] };
+    assert_eq!(client.pull_governance(1, &possession(Some(1))).await.expect("an answer"), part);
+    assert_eq!(client.pull_governance(1, &possession(None)).await.expect("an answer"), None, "not yet");
+    let empty = Some(GovernanceAnswer::Approved { proposals: Vec::new() });
+    assert_eq!(client.pull_governance(1, &AskGovernance::Approved { after: None }).await.expect("an answer"), empty);
 }
 
 #[tokio::test]

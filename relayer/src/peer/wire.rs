@@ -10,6 +10,7 @@ pub(super) const PAYOUT_HASH: &str = "/v1/peer/payout-hash";
 pub(super) const PAYOUT_SIGNATURE: &str = "/v1/peer/payout-signature";
 pub(super) const STATUS: &str = "/v1/peer/status";
 pub(super) const CEREMONY: &str = "/v1/peer/ceremony";
+pub(super) const GOVERNANCE: &str = "/v1/peer/governance";
 
 /// Asks for the partial at an applied sequence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
 use thiserror::Error;
 use tokio::sync::OwnedMutexGuard;
 
+use super::governance::check_signing;
 use super::{Store, StoreError, hash, signed, unsigned};
 
 pub use log::{LogError, Pledge};
@@ -127,7 +128,7 @@ impl Store {
     /// Begins a promise.
     ///
     /// # Errors
-    /// Refuses without the lease, and while it is not certain that this database is the newest (see [`Store::may_promise`]).
+    /// Refuses without the lease, while the operator wants nothing signed, and while it is not certain that this database is the newest (see [`Store::may_promise`]).
     pub(super) async fn promise(&self) -> Result<Promise, StoreError> {
         // The lock is held until the lines are on the disk: they go there in the order of their numbers.
         let log = match &self.log {
@@ -135,6 +136,7 @@ impl Store {
             None => None,
         };
         let mut tx = self.fenced().await?;
+        check_signing(&mut tx).await?;
         if !self.may_promise() {
             return Err(GuardError::Unsure.into());
         }

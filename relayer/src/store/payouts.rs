@@ -179,7 +179,7 @@ impl Store {
     ///
     /// # Errors
     /// A coin promised to another payload is a contradiction, and so is a payload that is not in hand; then nothing is
-    /// written.
+    /// written. [`StoreError::Stopped`] while this member signs nothing.
     pub async fn guard_coins(
         &self,
         trace: Uuid,

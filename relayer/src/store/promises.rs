@@ -9,7 +9,8 @@ impl Store {
     /// Promises `digest` for `sequence`, durably, before a partial signature over it may exist.
     ///
     /// # Errors
-    /// Another digest already promised for the same sequence is a contradiction.
+    /// Another digest already promised for the same sequence is a contradiction. [`StoreError::Stopped`] while this member
+    /// signs nothing.
     pub async fn guard_checkpoint(&self, sequence: u64, digest: B256) -> Result<(), StoreError> {
         let mut promise = self.promise().await?;
         let insert = "insert into checkpoint_guards (sequence, digest) values ($1, $2) on conflict do nothing";

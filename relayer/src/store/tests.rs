@@ -3,15 +3,17 @@
 use lockstep_core::checkpoint::Checkpoint;
 use lockstep_core::derive::{CoinRef, Derived, DerivedMemo, Payee, Record};
 use lockstep_core::frontier::{NodeChange, NodePlace};
+use lockstep_core::govern::Subject;
 use lockstep_core::machine::{Named, Step};
 use lockstep_core::mixin::{GhostScalar, Input, Output as KernelOutput, RawKey, Signature, Transaction};
+use lockstep_core::operation::DecisionBody;
 use lockstep_core::output::{CoinId, Output};
 use lockstep_core::payout::{Attempts, InputSignature, Verdict};
 use lockstep_core::trace::Trace;
 use lockstep_core::{Amount, AssetId, B256, Mix, Uuid};
 use tempfile::TempDir;
 
-use super::{Commit, Identity, Payload, Store, StoreError};
+use super::{Commit, GroupSigned, Identity, Payload, ProposalRow, SigningSwitch, Store, StoreError};
 
 const US: Identity = Identity { group_digest: [7; 32], member: 1 };
 
@@ -250,4 +252,94 @@ async fn a_payout_should_be_open_until_it_is_final_under_one_hash() {
     assert_eq!(store.open_payout_count().await.expect("ok"), 1);
     assert_eq!(store.final_hash(id).await.expect("ok"), Some(hash));
     assert!(store.open_payout(id).await.expect("ok").is_none());
+}
+
+fn subject(number: u64, k: u64) -> Subject {
+    Subject::Decision { group_id: B256::repeat_byte(1), number, body: DecisionBody::Bounce { chain: 31_337, k } }
+}
+
+#[tokio::test]
+async fn one_number_should_be_approved_and_signed_for_one_proposal() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    let [first, second, next] = [subject(7, 1), subject(7, 2), subject(8, 2)];
+    let digest = |subject: &Subject| subject.digest().expect("well formed");
+    assert!(store.keep_proposal(&second, 5).await.expect("kept"));
+    assert!(!store.keep_proposal(&second, 6).await.expect("known"));
+    store.approve_proposal(&first, 10).await.expect("approved");
+    store.approve_proposal(&first, 11).await.expect("approved again");
+    let refused = store.approve_proposal(&second, 12).await.expect_err("another for the number").to_string();
+    for part in ["decision/7", &digest(&first).to_string(), &digest(&second).to_string()] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    store.guard_governance(first.slot(), digest(&first)).await.expect("promised");
+    store.guard_governance(first.slot(), digest(&first)).await.expect("promised again");
+    let error = store.guard_governance(second.slot(), digest(&second)).await.expect_err("another");
+    assert!(
+        matches!(error, StoreError::Taken { held, refused, .. } if (held, refused) == (digest(&first), digest(&second)))
+    );
+    store.approve_proposal(&next, 13).await.expect("the next number");
+    store.note_approval(digest(&first), 3).await.expect("noted");
+    let signed = GroupSigned { signature: [4; 48], key: [5; 96] };
+    store.save_group_signature(digest(&first), &signed).await.expect("saved");
+    store.note_submission(digest(&first), "sent").await.expect("noted");
+    store.close().await;
+
+    // All of it is durable.
+    let store = open(&folder).await;
+    let row = store.proposal(digest(&first)).await.expect("readable").expect("a row");
+    let approvals = std::collections::BTreeSet::from([3]);
+    let submission = Some("sent".to_owned());
+    let expected = ProposalRow {
+        subject: first.clone(),
+        digest: digest(&first),
+        approved_at: Some(10),
+        approvals,
+        signature: Some(signed),
+        submission,
+    };
+    assert_eq!(row, expected);
+    assert!(matches!(store.guard_governance(second.slot(), digest(&second)).await, Err(StoreError::Taken { .. })));
+    assert_eq!(store.proposals().await.expect("readable").len(), 3);
+}
+
+#[tokio::test]
+async fn proposals_of_strangers_should_be_bounded() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    let mut kept = 0_usize;
+    for k in 0..300 {
+        kept += usize::from(store.keep_proposal(&subject(k, k), k).await.expect("kept or not"));
+    }
+    assert_eq!(kept, 256);
+    store.approve_proposal(&subject(900, 1), 1).await.expect("an operator's own always fits");
+}
+
+#[tokio::test]
+async fn a_member_that_is_told_to_stop_should_promise_nothing() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    let switch = |stopped, at, reason: &str| SigningSwitch { stopped, at, reason: reason.to_owned() };
+    let digest = B256::repeat_byte(9);
+    store.guard_checkpoint(1, digest).await.expect("signs");
+    store.switch_signing(&switch(true, 5, "a key may have leaked")).await.expect("stopped");
+    store.close().await;
+
+    let store = open(&folder).await;
+    let told = |result: Result<(), StoreError>| match result {
+        Err(StoreError::Stopped { reason }) => reason,
+        other => panic!("not stopped: {other:?}"),
+    };
+    assert_eq!(told(store.guard_checkpoint(2, digest).await), "a key may have leaked");
+    assert_eq!(told(store.guard_checkpoint(1, digest).await), "a key may have leaked", "nor what it signed before");
+    assert_eq!(told(store.guard_governance(subject(1, 1).slot(), digest).await), "a key may have leaked");
+    let coins = store.guard_coins(Uuid::nil(), 0, digest, &[]).await;
+    assert_eq!(told(coins), "a key may have leaked");
+    assert_eq!(store.signing_stopped().await.expect("readable"), Some(switch(true, 5, "a key may have leaked")));
+
+    store.switch_signing(&switch(false, 6, "it had not")).await.expect("resumed");
+    store.guard_checkpoint(2, digest).await.expect("signs again");
+    assert_eq!(store.signing_stopped().await.expect("readable"), None);
+    let reasons: Vec<_> = store.signing_switches().await.expect("readable").into_iter().map(|one| one.reason).collect();
+    assert_eq!(reasons, ["a key may have leaked", "it had not"]);
 }

@@ -1,0 +1,178 @@
+//! `govern`: propose, approve, list and submit what the group decides; `stop-signing` and `resume-signing`: one member's own
+//! switch. Everything works beside the running service, which signs what was approved, and without it.
+
+mod desk;
+mod propose;
+mod submit;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::service::MemberArgs;
+use super::{Exit, Failure, print_json, print_line};
+use crate::clock::unix_seconds;
+use crate::store::{ProposalRow, SigningSwitch, StoreError};
+
+use self::desk::{Desk, State};
+
+pub use propose::{ChainArgs, OutboundArgs, ProposeArgs, What};
+pub use submit::SubmitArgs;
+
+/// What to do about governance.
+#[derive(Debug, Subcommand)]
+pub enum GovernCommand {
+    /// Write a proposal into a file, for the operators of all members
+    Propose(Box<ProposeArgs>),
+    /// Approve exactly what a proposal says: this member signs it, and nothing else under its number or nonce, ever
+    Approve(ApproveArgs),
+    /// Show all proposals that this member knows, who approved them, and what became of them
+    List(ListArgs),
+    /// Send what the group has signed: a decision as a payment to the group, an action to its contract
+    Submit(SubmitArgs),
+}
+
+/// What to approve.
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    /// A file made by `propose`, or the digest of a proposal that `list` shows (its first 8 digits are enough)
+    #[arg(value_name = "FILE|DIGEST")]
+    pub proposal: String,
+    /// Approve without being asked again
+    #[arg(long)]
+    pub yes: bool,
+    /// Which member.
+    #[command(flatten)]
+    pub member: MemberArgs,
+}
+
+/// How to list.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which member.
+    #[command(flatten)]
+    pub member: MemberArgs,
+}
+
+/// Why this member stops signing, or starts again.
+#[derive(Debug, Args)]
+pub struct SwitchArgs {
+    /// Kept in the database, logged, and shown by /status
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Which member.
+    #[command(flatten)]
+    pub member: MemberArgs,
+}
+
+pub(super) async fn run(command: GovernCommand) -> Result<Exit, Failure> {
+    match command {
+        GovernCommand::Propose(args) => propose::propose(&args).await,
+        GovernCommand::Approve(args) => approve(&args).await,
+        GovernCommand::List(args) => list(&args).await,
+        GovernCommand::Submit(args) => submit::submit(&args).await,
+    }
+}
+
+async fn approve(args: &ApproveArgs) -> Result<Exit, Failure> {
+    let desk = Desk::open(&args.member).await?;
+    let subject = desk.find(&args.proposal).await?;
+    let digest = desk.judge(&subject)?;
+    desk.say(&subject)?;
+    if !args.yes && !desk::confirmed(digest)? {
+        print_line("not approved")?;
+        return Ok(Exit::Negative);
+    }
+    desk.store.approve_proposal(&subject, unix_seconds()).await.map_err(store)?;
+    print_line(&format!("approved {digest}"))?;
+    print_line("This member signs it while its service runs; `lockstep govern list` shows when enough do.")?;
+    Ok(Exit::Done)
+}
+
+async fn list(args: &ListArgs) -> Result<Exit, Failure> {
+    let desk = Desk::open(&args.member).await?;
+    let rows = desk.store.proposals().await.map_err(store)?;
+    let mut all = Vec::new();
+    for row in &rows {
+        all.push((row, desk.state(row).await?));
+    }
+    if args.json {
+        let shown: Vec<Value> = all.iter().map(|(row, state)| json_row(&desk, row, state)).collect();
+        print_json(&shown)?;
+        return Ok(Exit::Done);
+    }
+    if all.is_empty() {
+        print_line("no proposals")?;
+    }
+    for (row, state) in all {
+        let needed = desk.group.threshold();
+        print_line(&format!("{}  {}", row.digest, state.words()))?;
+        desk.say(&row.subject)?;
+        let approvals = desk.approvals(row);
+        print_line(&format!("  approved by {} of {needed} needed: {}", approvals.len(), names(&approvals)))?;
+        if let Some(how) = &row.submission {
+            print_line(&format!("  submitted: {how}"))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn names(approvals: &[String]) -> String {
+    if approvals.is_empty() { "nobody".to_owned() } else { approvals.join(", ") }
+}
+
+fn json_row(desk: &Desk, row: &ProposalRow, state: &State) -> Value {
+    json!({
+        "digest": row.digest,
+        "slot": row.subject.slot().to_string(),
+        "state": state.name(),
+        "says": desk.words(&row.subject),
+        "approved_here": row.approved_at.is_some(),
+        "approved_by": desk.approvals(row),
+        "needed": desk.group.threshold(),
+        "submission": row.submission,
+        "proposal": row.subject,
+    })
+}
+
+pub(super) async fn stop_signing(args: &SwitchArgs) -> Result<Exit, Failure> {
+    switch(args, true).await
+}
+
+pub(super) async fn resume_signing(args: &SwitchArgs) -> Result<Exit, Failure> {
+    switch(args, false).await
+}
+
+async fn switch(args: &SwitchArgs, stopped: bool) -> Result<Exit, Failure> {
+    let reason = args.reason.trim();
+    if reason.is_empty() {
+        return Err(Failure::bad_input(anyhow::anyhow!("--reason says why, for those who read it later")));
+    }
+    let desk = Desk::open(&args.member).await?;
+    let (at, reason) = (unix_seconds(), reason.to_owned());
+    desk.store.switch_signing(&SigningSwitch { stopped, at, reason }).await.map_err(store)?;
+    let history = desk.store.signing_switches().await.map_err(store)?;
+    let shown = history
+        .iter()
+        .map(|switch| json!({ "at": switch.at, "stopped": switch.stopped, "reason": switch.reason }))
+        .collect::<Vec<_>>();
+    print_json(&json!({ "signing": !stopped, "history": shown }))?;
+    Ok(Exit::Done)
+}
+
+/// A refusal by what is promised is an answer; anything else may pass.
+fn store(error: StoreError) -> Failure {
+    let exit = match &error {
+        StoreError::Taken { .. } | StoreError::Stopped { .. } | StoreError::RoundTaken { .. } => Exit::Negative,
+        StoreError::Identity { .. } => Exit::Configuration,
+        StoreError::Contradiction(_) => Exit::Halted,
+        StoreError::Open { .. }
+        | StoreError::Migrate { .. }
+        | StoreError::Sql(_)
+        | StoreError::Body { .. }
+        | StoreError::Corrupt { .. } => Exit::TryAgain,
+    };
+    Failure::new(exit, error)
+}
