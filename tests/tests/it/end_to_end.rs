@@ -3,6 +3,7 @@
 
 #![expect(clippy::arithmetic_side_effects, reason = "a panic is how a test fails")]
 
+mod governance;
 mod safety;
 mod secrets;
 mod town;

@@ -4,6 +4,7 @@
 
 mod chain;
 mod checks;
+mod govern;
 mod members;
 mod reader;
 mod strict;

@@ -41,17 +41,27 @@ pub(super) struct Chain {
 
 impl Chain {
     pub(super) async fn start() -> Result<Self> {
-        let anvil = Anvil::start(&AnvilConfig { block_time_s: None, ..AnvilConfig::new(CHAIN_ID) }).await?;
+        Self::start_as(CHAIN_ID).await
+    }
+
+    /// The same with another chain id: deployer, addresses, group, instance and key are all the same.
+    pub(super) async fn start_as(chain_id: u64) -> Result<Self> {
+        let anvil = Anvil::start(&AnvilConfig { block_time_s: None, ..AnvilConfig::new(chain_id) }).await?;
         let provider = provider(&anvil.url())?;
         provider.client().set_poll_interval(Duration::from_millis(10));
         let accounts = provider.get_accounts().await?;
         let deployer = *accounts.first().context("anvil has accounts")?;
         let group_key = SecretKey::derive(&[7; 32], b"test")?;
         let mut chain = Self { anvil, provider, group_key, contract: Address::ZERO, deployer };
-        let key = Bytes::copy_from_slice(&chain.group_key.public_key().to_eip2537());
-        let group = Group::deploy_builder(&chain.provider, GROUP_ID, INSTANCE, key, Address::ZERO, 0);
-        chain.contract = chain.deploy(group.into_transaction_request()).await?;
+        chain.contract = chain.deploy_group(GROUP_ID, INSTANCE).await?;
         Ok(chain)
+    }
+
+    /// Deploys a group contract with the key of all tests.
+    pub(super) async fn deploy_group(&self, group_id: B256, instance: B256) -> Result<Address> {
+        let key = Bytes::copy_from_slice(&self.group_key.public_key().to_eip2537());
+        let group = Group::deploy_builder(&self.provider, group_id, instance, key, Address::ZERO, 0);
+        self.deploy(group.into_transaction_request()).await
     }
 
     pub(super) fn expected(&self) -> ExpectedChain {

@@ -1,0 +1,188 @@
+//! Operators at their terminals: what three of four approve happens, from the command line to contract and ledger.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use lockstep::devnet::network::CHAIN;
+use lockstep_core::mixin::ids::output_id;
+use lockstep_core::output::CoinId;
+use lockstep_core::{Amount, Uuid};
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::btc;
+use super::town::{Place, Plan, Temper, Town, until};
+use crate::binary::lockstep_binary;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_operators_approve_should_happen_and_nothing_else() -> Result<()> {
+    let town = Box::pin(Town::start()).await?;
+    let [place] = town.settle([Plan::new(Temper::Keeps)]).await?;
+    a_halt_should_hold_payments_until_it_resumes(&town, place).await?;
+    a_minimum_should_act_from_its_decision_on(&town, place).await?;
+    an_unclaimed_coin_should_be_released_once(&town).await?;
+    members_that_stopped_themselves_should_sign_nothing(&town, place).await?;
+    town.network.stop().await
+}
+
+/// What a command printed, and its exit code.
+struct Said {
+    text: String,
+    error: String,
+    code: Option<i32>,
+}
+
+/// Runs `lockstep` as the operator of a member.
+async fn operator(town: &Town, member: usize, arguments: &[&str]) -> Result<Said> {
+    let config = town.network.folder.join(format!("member-{member}")).join("member.toml");
+    let output = Command::new(lockstep_binary()?)
+        .args(arguments)
+        .arg("--config")
+        .arg(&config)
+        .current_dir(&town.network.folder)
+        .output()
+        .await?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Said { text: text(output.stdout), error: text(output.stderr), code: output.status.code() })
+}
+
+async fn done(town: &Town, member: usize, arguments: &[&str]) -> Result<String> {
+    let said = operator(town, member, arguments).await?;
+    ensure!(said.code == Some(0), "{arguments:?}: {:?} {}", said.code, said.error);
+    Ok(said.text)
+}
+
+/// Member 1 proposes; the file and the digest.
+async fn proposed(town: &Town, name: &str, what: &[&str]) -> Result<(PathBuf, String)> {
+    let path = town.network.folder.join(format!("{name}.json"));
+    let out = path.to_string_lossy().into_owned();
+    let config = town.network.folder.join("member-1").join("member.toml");
+    let config = config.to_string_lossy().into_owned();
+    let output = Command::new(lockstep_binary()?)
+        .args(["govern", "propose", "--config", &config, "--out", &out])
+        .args(what)
+        .output()
+        .await?;
+    ensure!(output.status.success(), "{what:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let file: Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
+    let digest = file["digest"].as_str().context("a digest")?.to_owned();
+    Ok((path, digest))
+}
+
+async fn row(town: &Town, member: usize, digest: &str) -> Result<Option<Value>> {
+    let listed: Vec<Value> = serde_json::from_str(&done(town, member, &["govern", "list", "--json"]).await?)?;
+    Ok(listed.into_iter().find(|row| row["digest"] == digest))
+}
+
+/// Three operators approve: two by the file, one by what its own service saw of the others. Then anybody submits.
+async fn approved(town: &Town, path: &Path, digest: &str) -> Result<()> {
+    let file = path.to_string_lossy();
+    let unasked = operator(town, 1, &["govern", "approve", &file]).await?;
+    ensure!(unasked.code == Some(1), "nobody was asked: {}", unasked.text);
+    for member in [1, 2] {
+        done(town, member, &["govern", "approve", &file, "--yes"]).await?;
+    }
+    until("the proposal to be seen by others", async || row(town, 3, digest).await, Option::is_some).await?;
+    let early = operator(town, 1, &["govern", "submit", digest, "--wait", "0"]).await?;
+    ensure!(early.code == Some(75), "two of four are too few: {} {}", early.text, early.error);
+    done(town, 3, &["govern", "approve", digest, "--yes"]).await?;
+    Ok(())
+}
+
+async fn submitted(town: &Town, digest: &str) -> Result<()> {
+    done(town, 3, &["govern", "submit", digest]).await?;
+    let acted = |row: &Option<Value>| row.as_ref().is_some_and(|row| row["state"] == "acted");
+    until("it to have acted", async || row(town, 1, digest).await, acted).await?;
+    Ok(())
+}
+
+/// Proposes, has it approved, and submits.
+async fn govern(town: &Town, name: &str, what: &[&str]) -> Result<()> {
+    let (path, digest) = proposed(town, name, what).await?;
+    approved(town, &path, &digest).await?;
+    submitted(town, &digest).await
+}
+
+async fn halted(town: &Town, expected: bool) -> Result<()> {
+    for member in &town.network.members {
+        let look = async || Ok(member.status().await?.contracts.get(&CHAIN).map(|contract| contract.halted));
+        until("a member to see the contract's state", look, |found| *found == Some(expected)).await?;
+    }
+    Ok(())
+}
+
+async fn a_halt_should_hold_payments_until_it_resumes(town: &Town, place: Place) -> Result<()> {
+    let chain = CHAIN.to_string();
+    town.call(&town.alice, place, btc(1), b"before").await?;
+    until("a message", async || town.payloads(place).await, |found| found.len() == 1).await?;
+    govern(town, "halt", &["halt", "--chain", &chain]).await?;
+    halted(town, true).await?;
+    town.call(&town.alice, place, btc(2), b"while halted").await?;
+    town.agreed().await?;
+
+    let (path, digest) = proposed(town, "resume", &["resume", "--chain", &chain]).await?;
+    let (other, taken) = proposed(town, "again", &["halt", "--chain", &chain]).await?;
+    approved(town, &path, &digest).await?;
+    let refused = operator(town, 1, &["govern", "approve", &other.to_string_lossy(), "--yes"]).await?;
+    assert_eq!(refused.code, Some(2), "another one has the nonce");
+    assert!(refused.error.contains(&digest) && refused.error.contains(&taken), "{}", refused.error);
+    assert_eq!(town.payloads(place).await?.len(), 1, "all members have the payment, and none delivers it");
+    submitted(town, &digest).await?;
+    halted(town, false).await?;
+    until("what waited", async || town.payloads(place).await, |found| found.len() == 2).await?;
+    Ok(())
+}
+
+async fn a_minimum_should_act_from_its_decision_on(town: &Town, place: Place) -> Result<()> {
+    town.call(&town.alice, place, btc(3), b"enough today").await?;
+    until("a message", async || town.payloads(place).await, |found| found.len() == 3).await?;
+    let what = ["minimum", "--asset", "BTC", "--minimum", "0.5", "--floor", "0.0001"];
+    govern(town, "minimum", &what).await?;
+    let had = town.balance(&town.alice).await?;
+    town.call(&town.alice, place, btc(3), b"too little tomorrow").await?;
+    town.call(&town.alice, place, btc(50), b"enough").await?;
+    let kept = had.checked_sub(btc(50)).context("money")?;
+    until("the refund", async || town.balance(&town.alice).await, |found| *found == kept).await?;
+    until("the message", async || town.payloads(place).await, |found| found.len() == 4).await?;
+    assert_eq!(town.payloads(place).await?.last().map(Vec::as_slice), Some(&b"enough"[..]));
+    govern(town, "minimum-again", &["minimum", "--asset", "BTC", "--minimum", "0.0001", "--floor", "0.0001"]).await
+}
+
+async fn an_unclaimed_coin_should_be_released_once(town: &Town) -> Result<()> {
+    let dust = Amount::from_units(1_000);
+    let paid = town.network.pay(&town.alice, town.btc, dust, b"not worth a refund".to_vec()).await?;
+    let output = output_id(&CoinId { transaction: paid.transaction, index: 0 }).to_string();
+    let had = town.balance(&town.bob).await?;
+    let to = town.bob.user().to_string();
+    let expected = had.checked_add(dust).context("money")?;
+    govern(town, "release", &["release", "--output", &output, "--to", &to]).await?;
+    until("the released coin", async || town.balance(&town.bob).await, |found| *found == expected).await?;
+    let somebody = Uuid::from_u128(0x5e).to_string();
+    govern(town, "release-again", &["release", "--output", &output, "--to", &somebody]).await?;
+    town.agreed().await?;
+    assert_eq!(town.balance(&town.bob).await?, expected, "a coin is paid out once");
+    Ok(())
+}
+
+/// Two of four that stop themselves stop the group; nobody else has to agree.
+async fn members_that_stopped_themselves_should_sign_nothing(town: &Town, place: Place) -> Result<()> {
+    let seen = town.payloads(place).await?.len();
+    let empty = operator(town, 3, &["stop-signing", "--reason", " "]).await?;
+    assert_eq!(empty.code, Some(1), "a reason is needed");
+    for member in [3, 4] {
+        done(town, member, &["stop-signing", "--reason", "a laptop was lost"]).await?;
+    }
+    let status = town.network.members[3].status().await?;
+    assert_eq!(status.signing_stopped.as_deref(), Some("a laptop was lost"));
+    town.call(&town.alice, place, btc(4), b"two are too few").await?;
+    let newest = town.group_outputs().await?.iter().map(|row| row.sequence).max().context("outputs")?;
+    for member in &town.network.members {
+        until("a member to apply it", async || Ok(member.status().await?.sequence), |found| *found >= newest).await?;
+    }
+    assert_eq!(town.payloads(place).await?.len(), seen, "t members are needed");
+    done(town, 4, &["resume-signing", "--reason", "it was found, and had never been opened"]).await?;
+    until("the message", async || town.payloads(place).await, |found| found.len() == seen + 1).await?;
+    assert_eq!(town.network.members[2].status().await?.signing_stopped.as_deref(), Some("a laptop was lost"));
+    done(town, 3, &["resume-signing", "--reason", "as well"]).await?;
+    Ok(())
+}
