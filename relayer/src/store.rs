@@ -24,7 +24,7 @@ use std::time::Duration;
 use lockstep_core::B256;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row, SqlStr};
+use sqlx::{Row, SqlStr, Sqlite, Transaction};
 use thiserror::Error;
 
 pub use ceremonies::{CeremonyItem, CeremonyRow, CeremonyStep};
@@ -39,7 +39,7 @@ use lease::Lease;
 
 /// Connections that read beside the one that writes: peers, planner and status at once, and one to spare.
 const READERS: u32 = 4;
-/// How long a reader waits for a lock before it fails; a step's transaction takes milliseconds.
+/// How long a statement waits for the lock of another process before it fails; a step's transaction takes milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A member's database. Cheap to clone; one connection writes, so writes are ordered by themselves.
@@ -61,6 +61,12 @@ pub struct Identity {
     pub group_digest: [u8; 32],
     /// The member's index, 1..=n.
     pub member: u32,
+}
+
+impl Identity {
+    fn facts(&self) -> [(&'static str, Vec<u8>); 2] {
+        [("group file digest", self.group_digest.to_vec()), ("member index", self.member.to_be_bytes().to_vec())]
+    }
 }
 
 impl Store {
@@ -104,12 +110,29 @@ impl Store {
     }
 
     async fn claim_for(&self, identity: Identity) -> Result<(), StoreError> {
-        self.claim("group file digest", identity.group_digest.as_slice()).await?;
-        self.claim("member index", identity.member.to_be_bytes().as_slice()).await
+        for (name, value) in identity.facts() {
+            self.claim(name, &value).await?;
+        }
+        Ok(())
     }
 
-    /// Opens or creates a database without saying whose it is: for a ceremony, which comes before there is a group file, and
-    /// for a command beside the running service.
+    /// Opens the database of `identity` for a command beside the running service, or before its first start.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn beside(path: &Path, identity: Identity) -> Result<Self, StoreError> {
+        let store = Self::open_unclaimed(path).await?;
+        for (name, value) in identity.facts() {
+            // Where the service was here before there is nothing to write, and it need not wait for a command.
+            match store.fact(name).await? {
+                Some(found) => expect_fact(name, &value, &found)?,
+                None => store.claim(name, &value).await?,
+            }
+        }
+        Ok(store)
+    }
+
+    /// Opens or creates a database without saying whose it is: for a ceremony, which comes before there is a group file.
     ///
     /// # Errors
     /// What SQLite reports.
@@ -155,12 +178,19 @@ impl Store {
     async fn claim(&self, name: &'static str, value: &[u8]) -> Result<(), StoreError> {
         let insert = "insert into identity (name, value) values ($1, $2) on conflict (name) do nothing";
         sqlx::query(insert).bind(name).bind(value).execute(&self.writer).await?;
-        let row = sqlx::query("select value from identity where name = $1").bind(name).fetch_one(&self.writer).await?;
-        let found: Vec<u8> = row.try_get(0)?;
-        if found == value {
-            return Ok(());
-        }
-        Err(StoreError::Identity { name, expected: hex::encode(value), found: hex::encode(found) })
+        let found = self.fact(name).await?.ok_or(StoreError::Corrupt { what: "identity" })?;
+        expect_fact(name, value, &found)
+    }
+
+    async fn fact(&self, name: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
+        let query = sqlx::query("select value from identity where name = $1").bind(name);
+        Ok(query.fetch_optional(&self.writer).await?.map(|row| row.try_get(0)).transpose()?)
+    }
+
+    /// Begins a transaction that writes. It waits for other processes here, and not at its first statement that writes: by
+    /// then it may have read what another one changed meanwhile, and SQLite would end it at once.
+    async fn writing(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.writer.begin_with("begin immediate").await?)
     }
 
     /// Lets go of the lease and closes all connections; what is committed stays.
@@ -169,6 +199,13 @@ impl Store {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+fn expect_fact(name: &'static str, expected: &[u8], found: &[u8]) -> Result<(), StoreError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(StoreError::Identity { name, expected: hex::encode(expected), found: hex::encode(found) })
 }
 
 /// Lets nobody but the owner read the database: it holds what links the group's coins. SQLite gives its side files the

@@ -167,12 +167,13 @@ fn store(error: StoreError) -> Failure {
     let exit = match &error {
         StoreError::Taken { .. } | StoreError::Stopped { .. } | StoreError::RoundTaken { .. } => Exit::Negative,
         StoreError::Identity { .. } => Exit::Configuration,
-        StoreError::Contradiction(_) => Exit::Halted,
+        StoreError::Contradiction(_) | StoreError::Guards(_) => Exit::Halted,
         StoreError::Open { .. }
         | StoreError::Migrate { .. }
         | StoreError::Sql(_)
         | StoreError::Body { .. }
-        | StoreError::Corrupt { .. } => Exit::TryAgain,
+        | StoreError::Corrupt { .. }
+        | StoreError::Lease(_) => Exit::TryAgain,
     };
     Failure::new(exit, error)
 }

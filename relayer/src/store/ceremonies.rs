@@ -55,7 +55,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::RoundTaken`] where another ceremony has this round or a later one: rounds are never used twice.
     pub async fn approve_ceremony(&self, row: &CeremonyRow) -> Result<(), StoreError> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.writing().await?;
         let newest = "select digest, round from ceremonies order by round desc limit 1";
         let last = sqlx::query(newest).fetch_optional(&mut *tx).await?;
         let known = sqlx::query("select 1 from ceremonies where digest = $1").bind(row.digest.as_slice());
@@ -107,7 +107,7 @@ impl Store {
     /// # Errors
     /// Reports what SQLite reports.
     pub async fn advance_ceremony(&self, digest: B256, step: &CeremonyStep) -> Result<(), StoreError> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.writing().await?;
         let insert = "insert into ceremony_records (ceremony, position, body) select $1, \
                       coalesce(max(position), 0) + 1, $2 from ceremony_records where ceremony = $1";
         for record in &step.records {

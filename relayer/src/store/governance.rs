@@ -73,7 +73,7 @@ impl Store {
     /// # Errors
     /// Reports what SQLite reports.
     pub async fn keep_proposal(&self, subject: &Subject, now: u64) -> Result<bool, StoreError> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.writing().await?;
         let row = sqlx::query("select count(*) from proposals where approved_at is null").fetch_one(&mut *tx).await?;
         let kept = row.try_get::<i64, _>(0)? < UNAPPROVED_MAX && insert_proposal(&mut tx, subject, now).await?;
         tx.commit().await?;
@@ -86,7 +86,7 @@ impl Store {
     /// [`StoreError::Taken`] where another proposal for the same number or nonce is approved or signed already.
     pub async fn approve_proposal(&self, subject: &Subject, now: u64) -> Result<(), StoreError> {
         let (digest, slot) = (digest_of(subject)?, subject.slot());
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.writing().await?;
         let query = "select digest from governance_guards where slot = $1 \
                      union all select digest from proposals where slot = $1 and approved_at is not null";
         for row in sqlx::query(query).bind(slot.to_string()).fetch_all(&mut *tx).await? {

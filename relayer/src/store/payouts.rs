@@ -128,7 +128,7 @@ impl Store {
     /// Other bytes already fixed, or another attempt in hand, are a contradiction; then nothing is written.
     pub async fn fix_payload(&self, trace: Uuid, attempts: &Attempts, payload: &Payload) -> Result<(), StoreError> {
         let attempt = attempts.number();
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.writing().await?;
         let insert = "insert into payloads (trace, attempt, hash, raw) values ($1, $2, $3, $4) \
                       on conflict (trace, attempt) do update set raw = $4 where hash = $3 and raw = $4";
         let written = sqlx::query(insert)
@@ -151,7 +151,7 @@ impl Store {
     /// # Errors
     /// An attempt in hand that is not `from` is a contradiction: there is one driver, and attempts never go back.
     pub async fn next_attempt(&self, trace: Uuid, from: u32, attempts: &Attempts) -> Result<(), StoreError> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.writing().await?;
         let follows = from.checked_add(1) == Some(attempts.number());
         if !follows || !write_attempts(&mut tx, trace, from, attempts).await? {
             return Err(StoreError::Contradiction(format!("payout {trace} does not stand at attempt {from}")));
@@ -237,7 +237,7 @@ impl Store {
         payload: B256,
         signatures: &[InputSignature],
     ) -> Result<(), StoreError> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.writing().await?;
         let guards: i64 = sqlx::query("select count(*) from coin_guards where payload_hash = $1")
             .bind(payload.as_slice())
             .fetch_one(&mut *tx)
@@ -285,7 +285,7 @@ impl Store {
     /// # Errors
     /// Reports what SQLite reports.
     pub async fn save_views(&self, coins: &[CoinId], views: &[GhostScalar]) -> Result<(), StoreError> {
-        let mut tx = self.writer.begin().await?;
+        let mut tx = self.writing().await?;
         for (coin, view) in coins.iter().zip(views) {
             let insert = "insert into coin_views (coin_hash, coin_index, scalar) values ($1, $2, $3) \
                           on conflict do nothing";

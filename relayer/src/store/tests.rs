@@ -343,3 +343,35 @@ async fn a_member_that_is_told_to_stop_should_promise_nothing() {
     let reasons: Vec<_> = store.signing_switches().await.expect("readable").into_iter().map(|one| one.reason).collect();
     assert_eq!(reasons, ["a key may have leaked", "it had not"]);
 }
+
+/// A command and the service are two processes with one database: neither may fail because the other writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_beside_the_service_should_disturb_no_promise() {
+    const TIMES: u64 = 200;
+    let folder = TempDir::new().expect("a folder");
+    let service = open(&folder).await;
+    let command = Store::beside(&folder.path().join("lockstep.db"), US).await.expect("the same database");
+    let promises = async {
+        for sequence in 1..=TIMES {
+            service.guard_checkpoint(sequence, B256::repeat_byte(1)).await.expect("no other process in the way");
+        }
+    };
+    let words = tokio::spawn(async move {
+        for k in 1..=TIMES {
+            command.approve_proposal(&subject(k, k), k).await.expect("no other process in the way");
+        }
+    });
+    let ((), words) = tokio::join!(promises, words);
+    words.expect("all approved");
+}
+
+#[tokio::test]
+async fn a_command_should_find_whose_database_it_is() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("lockstep.db");
+    let other = Identity { member: 2, ..US };
+    Store::beside(&path, US).await.expect("nobody's yet");
+    assert!(matches!(Store::beside(&path, other).await, Err(StoreError::Identity { .. })));
+    assert!(matches!(Store::open(&path, other).await, Err(StoreError::Identity { .. })));
+    Store::open(&path, US).await.expect("its own");
+}

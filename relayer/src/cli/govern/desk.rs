@@ -84,7 +84,7 @@ impl Desk {
         let group = config.load_group().map_err(Failure::configuration)?;
         let constitution = constitution(&group).map_err(Failure::configuration)?;
         let identity = Identity { group_digest: group.digest().0, member: config.member.into() };
-        let store = Store::open(&config.database(), identity).await.map_err(store)?;
+        let store = Store::beside(&config.database(), identity).await.map_err(store)?;
         Ok(Self { config, group, constitution, store })
     }
 
