@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use lockstep_core::mixin::ids::{members_hash, output_id};
+use lockstep_core::mixin::structure::EXTRA_MAX;
 use lockstep_core::mixin::{CoinKeys, GhostScalar, PrivateKey, RawKey, Script, SignedTransaction, Transaction};
 use lockstep_core::output::CoinId;
 use lockstep_core::payout::{self, GhostKeys, PartError, Plan, PlanError, PlannedOutput, ResolvedCoin};
@@ -39,7 +40,7 @@ pub struct Payment {
     pub asset: AssetId,
     /// How much.
     pub amount: Amount,
-    /// The memo, as bytes of the transaction.
+    /// The memo, as bytes of the transaction. More than 256 of them need XIN, and burn 0.0001 XIN for each KiB begun.
     pub extra: Vec<u8>,
     /// Names the payment for ever.
     pub trace: Uuid,
@@ -115,9 +116,14 @@ fn known(row: &TransactionRow, payment: &Payment) -> Result<Transaction, PayErro
 }
 
 async fn build(api: &SafeApi, payment: &Payment) -> Result<Transaction, PayError> {
-    let (coins, total) = choose(unspent(api, payment.asset).await?, payment.amount)?;
-    let change = total.checked_sub(payment.amount).unwrap_or_default();
     let mut outputs = vec![PlannedOutput { receivers: payment.receivers.clone(), amount: payment.amount }];
+    if payment.extra.len() > EXTRA_MAX {
+        outputs.push(PlannedOutput::storage(payment.extra.len()).map_err(PlanError::from)?);
+    }
+    let need = outputs.iter().try_fold(Amount::ZERO, |sum, output| sum.checked_add(output.amount));
+    let need = need.ok_or(PlanError::Unbalanced)?;
+    let (coins, total) = choose(unspent(api, payment.asset).await?, need)?;
+    let change = total.checked_sub(need).unwrap_or_default();
     if !change.is_zero() {
         outputs.push(PlannedOutput { receivers: Mix::of_users([api.user()], 1), amount: change });
     }

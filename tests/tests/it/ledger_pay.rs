@@ -9,15 +9,19 @@ use lockstep::ledger::{
 use lockstep::world::ledger::{
     IssueKeys, LedgerFault, ReadError, ReadKernel, ReadLedger, Registered, SendTransaction, SubmitPayout,
 };
+use lockstep_core::bls::SecretKey;
 use lockstep_core::derive::{CoinRef, Derived, DerivedMemo, Payee};
 use lockstep_core::group::Addresses;
 use lockstep_core::mixin::{CoinKeys, Output as KernelOutput, PrivateKey, Transaction};
+use lockstep_core::operation::{
+    Decision, DecisionBody, Memo, MemoKind, MemoRules, Operation, SignedDecision, decision_digest,
+};
 use lockstep_core::output::Output;
 use lockstep_core::payout::{self, Attempts, InputSignature, Plan, ResolvedCoin, Verdict, guard};
 use lockstep_core::trace::{Trace, seed};
 use lockstep_core::{Amount, AssetId, B256, Mix, Uuid};
 
-use crate::ledger_rules::bench::{Bench, User, XIN, spend};
+use crate::ledger_rules::bench::{BTC, Bench, User, XIN, spend};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const GROUP_ID: B256 = B256::repeat_byte(0x6d);
@@ -34,7 +38,7 @@ fn payment(receivers: Mix, amount: &str, extra: &[u8]) -> Payment {
     Payment { receivers, asset: xin(), amount: units(amount), extra: extra.to_vec(), trace: Uuid::new_v4() }
 }
 
-/// A 3-of-4 group with its watcher, and alice and bob with 10 XIN of alice's.
+/// A 3-of-4 group with its watcher, and alice and bob with 10 XIN and 1 BTC of alice's.
 struct Scene {
     /// Serves until it is dropped.
     _bench: Bench,
@@ -50,6 +54,7 @@ impl Scene {
         let bench = Bench::start(delay).await;
         let [alice, bob, a, b, c, d] = bench.users().await;
         bench.coin(XIN, "10", &[&alice], 1).await;
+        bench.coin(BTC, "1", &[&alice], 1).await;
         let members: Vec<_> = [a, b, c, d].into_iter().map(|member| Arc::new(member.api)).collect();
         let group = Mix::of_users(members.iter().map(|member| member.user()), 3);
         let kernel = KernelNodes::new(&[format!("http://{}", bench.running.kernel)], 1).expect("one node");
@@ -133,9 +138,31 @@ async fn what_cannot_be_paid_should_say_why_and_move_nothing() {
     assert!(!unknown.retryable(), "{unknown}");
     let nothing = pay(&scene.alice.api, &payment(bob.clone(), "0", b""), PATIENCE).await;
     assert!(matches!(nothing, Err(PayError::Plan(_))));
-    let long = pay(&scene.alice.api, &payment(bob, "1", &[0; 257]), PATIENCE).await;
-    assert!(matches!(long, Err(PayError::Plan(_))));
+    let unpaid = Payment { asset: AssetId::from_uuid(BTC), ..payment(bob, "0.5", &[0; 257]) };
+    let long = pay(&scene.alice.api, &unpaid, PATIENCE).await;
+    assert!(matches!(long, Err(PayError::Plan(_))), "only XIN pays for storage");
     assert_eq!(balance(&scene.alice.api, xin()).await.expect("a balance"), units("10"));
+}
+
+/// The longest decision there is: its memo pays for storage in its own transaction, and is read like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_to_sixty_four_members_should_arrive_in_one_payment() {
+    let scene = Scene::start(Duration::ZERO).await;
+    let key = SecretKey::derive(&[1; 32], b"test").expect("a key");
+    let body = DecisionBody::Switch { group: Mix::of_users((1..=64).map(Uuid::from_u128), 43) };
+    let signature = key.sign_digest(&decision_digest(&GROUP_ID, 7, &body.encode())).compress();
+    let decision = SignedDecision { number: 7, body: body.clone(), signature };
+    let memo = Operation::decision(&decision).expect("short fields").encode().expect("short fields");
+    assert!(memo.len() > 1_024, "two steps of storage");
+    let payment = payment(scene.group.clone(), "0.00000001", &memo);
+    let paid = pay(&scene.alice.api, &payment, PATIENCE).await.expect("a payment");
+    assert_eq!(pay(&scene.alice.api, &payment, PATIENCE).await.expect("the same payment"), paid);
+    assert_eq!(balance(&scene.alice.api, xin()).await.expect("a balance"), units("9.99979999"), "0.0002 are burnt");
+
+    let outputs = scene.watcher(1).next_outputs(&scene.addresses(), 0).await.expect("outputs");
+    let [output] = outputs.as_slice() else { panic!("{outputs:?}") };
+    let rules = MemoRules { group_id: GROUP_ID, group_key: Some(key.public_key()), ..MemoRules::default() };
+    assert_eq!(Memo::decode(&output.extra, &rules).kind, MemoKind::Decision(Decision { number: 7, valid: true, body }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

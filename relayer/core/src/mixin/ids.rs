@@ -41,6 +41,12 @@ pub fn unique_object_id(parts: &[&str]) -> Uuid {
     Builder::from_md5_bytes(Md5::digest(parts.concat().as_bytes()).into()).into_uuid()
 }
 
+/// Bytes of extra that a storage output of this much XIN pays for.
+pub fn storage_room(paid: Amount) -> usize {
+    let steps = usize::try_from(paid.units().div_euclid(STORAGE_PRICE_STEP)).unwrap_or(usize::MAX);
+    steps.saturating_mul(STORAGE_STEP)
+}
+
 /// What a storage transaction costs in XIN: 0.0001 for each full KiB and one more (`bot-api-go-client`, `safe:mtg`).
 pub fn storage_cost(extra_len: usize) -> Amount {
     let steps = extra_len.div_euclid(STORAGE_STEP).saturating_add(1);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
-use super::ids::{STORAGE_PRICE_STEP, STORAGE_STEP, XIN};
+use super::ids::{STORAGE_PRICE_STEP, XIN, storage_room};
 use super::key::RawKey;
 use super::script::{Script, ScriptError};
 use super::transaction::{Deposit, Mint, Output, OutputType, SIZE_MAX, Signatures, SignedTransaction, Transaction};
@@ -101,8 +101,7 @@ pub fn extra_limit(transaction: &Transaction) -> usize {
     match chosen.map(|output| (output.kind, output.amount)) {
         Some((OutputType::CUSTODIAN_UPDATE_NODES, _)) => SIZE_MAX,
         Some((OutputType::SCRIPT, amount)) if amount.units() >= STORAGE_PRICE_STEP => {
-            let steps = usize::try_from(amount.units().div_euclid(STORAGE_PRICE_STEP)).unwrap_or(usize::MAX);
-            steps.saturating_mul(STORAGE_STEP).min(SIZE_MAX)
+            storage_room(amount).min(SIZE_MAX)
         }
         _ => EXTRA_MAX,
     }

@@ -8,13 +8,16 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::derive::{CoinRef, Derived, Payee};
+use crate::mixin::address::XinKeys;
+use crate::mixin::ids::{XIN, storage_cost, storage_room};
+use crate::mixin::structure::{EXTRA_MAX, STORAGE_THRESHOLD};
 use crate::mixin::{Input, KeyError, Output, PrivateKey, RawKey, Script, Transaction, TransactionError, XinAddress};
 use crate::output::CoinId;
 use crate::trace::hint;
 use crate::{Amount, AssetId, Mix, MixMember};
 
-/// Most bytes of extra that a transaction without storage may carry (kernel `ExtraSizeGeneralLimit`).
-const EXTRA_MAX: usize = 256;
+/// Seed of the address that storage is paid to (`bot-api-go-client`); a threshold above its one key keeps everybody out.
+const STORAGE_SEED: [u8; 64] = [1; 64];
 /// Domain of the mask secrets of outputs to bare kernel addresses.
 const MASK_DOMAIN: &[u8] = b"lockstep/v1/mask";
 
@@ -34,6 +37,23 @@ pub struct PlannedOutput {
     pub receivers: Mix,
     /// How much.
     pub amount: Amount,
+}
+
+impl PlannedOutput {
+    /// What a transaction in XIN burns to carry an extra of so many bytes, where that is more than [`EXTRA_MAX`].
+    ///
+    /// # Errors
+    /// [`KeyError::Zero`], which the seed does not give.
+    pub fn storage(extra_len: usize) -> Result<Self, KeyError> {
+        let address = XinKeys::from_seed(&STORAGE_SEED)?.address();
+        let receivers = Mix::new(vec![address.member()], STORAGE_THRESHOLD);
+        Ok(Self { receivers, amount: storage_cost(extra_len) })
+    }
+
+    fn is_storage(&self) -> bool {
+        let [MixMember::Address(..)] = self.receivers.members() else { return false };
+        self.receivers.threshold() == STORAGE_THRESHOLD
+    }
 }
 
 /// What to ask the key service for one output. The senders named with it are always the group.
@@ -108,7 +128,8 @@ impl Plan {
         if coins.is_empty() || coins.iter().map(|coin| coin.id).collect::<BTreeSet<_>>().len() != coins.len() {
             return Err(PlanError::Coins);
         }
-        let bad = |output: &PlannedOutput| output.amount.is_zero() || !output.receivers.is_legal();
+        let payable = |output: &PlannedOutput| output.receivers.is_legal() || output.is_storage();
+        let bad = |output: &PlannedOutput| output.amount.is_zero() || !payable(output);
         if let Some(output) = outputs.iter().position(bad) {
             return Err(PlanError::Output(output));
         }
@@ -116,8 +137,11 @@ impl Plan {
         if total_in.is_none() || total_in != total(outputs.iter().map(|output| output.amount)) {
             return Err(PlanError::Unbalanced);
         }
-        if extra.len() > EXTRA_MAX {
-            return Err(PlanError::Extra(extra.len()));
+        let storage =
+            outputs.iter().filter(|output| output.is_storage()).map(|output| storage_room(output.amount)).max();
+        let room = storage.filter(|_| asset == AssetId::from_uuid(XIN)).map_or(EXTRA_MAX, |room| room.max(EXTRA_MAX));
+        if extra.len() > room {
+            return Err(PlanError::Extra { bytes: extra.len(), room });
         }
         let coins = coins.iter().map(|coin| coin.id).collect();
         Ok(Self { trace, attempt, seed, asset, coins, outputs, extra })
@@ -248,8 +272,13 @@ pub enum PlanError {
     #[error("inputs and outputs do not sum up to the same")]
     Unbalanced,
     /// More than the kernel takes.
-    #[error("an extra of {0} bytes, at most {EXTRA_MAX}")]
-    Extra(usize),
+    #[error("an extra of {bytes} bytes, at most {room}")]
+    Extra {
+        /// Its length.
+        bytes: usize,
+        /// What fits: what was paid for storage in XIN, or [`EXTRA_MAX`].
+        room: usize,
+    },
     /// A refund mark without a refunded output.
     #[error("a refund names no output")]
     Memo,
@@ -328,7 +357,36 @@ mod tests {
         changed.outputs[1] = (Payee::Group(0), Amount::ZERO);
         assert_eq!(plan(&changed), Err(PlanError::Output(1)));
         assert_eq!(plan(&Derived { memo: DerivedMemo::Refund, ..derived() }), Err(PlanError::Memo));
-        assert_eq!(plan(&Derived { memo: DerivedMemo::Pay(vec![0; 257]), ..derived() }), Err(PlanError::Extra(257)));
+        let long = plan(&Derived { memo: DerivedMemo::Pay(vec![0; 257]), ..derived() });
+        assert_eq!(long, Err(PlanError::Extra { bytes: 257, room: 256 }));
+    }
+
+    #[test]
+    fn a_long_extra_should_be_paid_for_in_xin() {
+        let xin = AssetId::from_uuid(XIN);
+        let planned = |asset, storage: PlannedOutput, extra: usize| {
+            let paid = PlannedOutput { receivers: bob(), amount: Amount::from_units(1) };
+            let total = storage.amount.units() + 1;
+            let coins = [ResolvedCoin { id: coin(0), amount: Amount::from_units(total) }];
+            Plan::of_parts((TRACE, 0, SEED), asset, &coins, vec![paid, storage], vec![7; extra])
+        };
+        let storage = |bytes| PlannedOutput::storage(bytes).expect("an address");
+        let refused = |room, bytes| Err(PlanError::Extra { bytes, room });
+        assert_eq!(planned(derived().asset, storage(257), 257), refused(256, 257), "another asset buys nothing");
+        assert_eq!(planned(xin, storage(1_023), 1_025), refused(1_024, 1_025));
+        let cheap = PlannedOutput { amount: Amount::from_units(9_999), ..storage(257) };
+        assert_eq!(planned(xin, cheap, 257), refused(256, 257));
+        let spendable =
+            PlannedOutput { receivers: Mix::new(storage(1).receivers.members().to_vec(), 1), ..storage(257) };
+        assert_eq!(planned(xin, spendable, 257), refused(256, 257), "money of somebody is not burnt");
+
+        let plan = planned(xin, storage(1_500), 1_500).expect("paid for");
+        assert_eq!(plan.key_requests().len(), 1, "nobody is asked for the keys of nobody");
+        let transaction = plan.build(&[keys(1, 1)]).expect("a transaction");
+        let burnt = &transaction.outputs()[1];
+        assert_eq!((burnt.keys.len(), burnt.script.0.as_slice()), (1, &[0xff, 0xfe, 64][..]));
+        assert_eq!(crate::mixin::structure::extra_limit(&transaction), 2_048);
+        assert_eq!(crate::mixin::structure::validate(&transaction), Ok(crate::mixin::TransactionKind::Script));
     }
 
     #[test]
