@@ -68,6 +68,14 @@ pub struct Turnover {
 }
 
 impl Turnover {
+    /// What the switches at `addresses` made of the sharings in `known`.
+    pub fn of(known: &Generations, addresses: &Addresses) -> Self {
+        let active = known.active(addresses);
+        let (members, threshold) = (active.members().len(), usize::from(active.key().threshold()));
+        let faulty = members.saturating_sub(1).checked_div(3).unwrap_or(0);
+        Self { left: addresses.turnover(known.key_since(addresses)), most: threshold.saturating_sub(faulty) }
+    }
+
     /// True if it is time for a fresh key.
     pub const fn is_too_far(self) -> bool {
         self.left >= self.most
@@ -168,12 +176,7 @@ impl Rosters {
     /// How far the members have changed since the group's key was made. Who left has erased its share by honesty alone: with
     /// t − f such shares, f traitors among the members have t.
     pub fn turnover(&self) -> Turnover {
-        let (known, addresses) = (self.known(), self.addresses());
-        let active = known.active(&addresses);
-        let since = known.key_since(&addresses);
-        let (members, threshold) = (active.members().len(), usize::from(active.key().threshold()));
-        let faulty = members.saturating_sub(1).checked_div(3).unwrap_or(0);
-        Turnover { left: addresses.turnover(since), most: threshold.saturating_sub(faulty) }
+        Turnover::of(&self.known(), &self.addresses())
     }
 
     /// Who can spend what came to the group's address of a ledger generation. `None` where this member is one of them and does

@@ -98,7 +98,10 @@ pub async fn prepare(config: MemberConfig) -> Result<Ready, StartError> {
 }
 
 /// The group file's members, and those of every `generation-<g>.toml` in the member's folder.
-fn known_generations(group: &Group, config: &MemberConfig) -> Result<Generations, StartError> {
+///
+/// # Errors
+/// Names the first roster that cannot be read or is no outcome of this group's ceremonies.
+pub fn known_generations(group: &Group, config: &MemberConfig) -> Result<Generations, StartError> {
     let mut known = Generations::new(group.roster());
     for roster in config.load_rosters()? {
         let generation = roster.generation();

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::service::MemberArgs;
 use super::{Exit, Failure, print_json, print_line};
 use crate::clock::unix_seconds;
+use crate::rosters::Turnover;
 use crate::store::{ProposalRow, SigningSwitch, StoreError};
 
 use self::desk::{Desk, State};
@@ -80,6 +81,7 @@ async fn approve(args: &ApproveArgs) -> Result<Exit, Failure> {
     let desk = Desk::open(&args.member).await?;
     let subject = desk.find(&args.proposal).await?;
     let digest = desk.judge(&subject)?;
+    desk.expect_roster(&subject).await?;
     desk.say(&subject)?;
     if !args.yes && !desk::confirmed(digest)? {
         print_line("not approved")?;
@@ -93,6 +95,7 @@ async fn approve(args: &ApproveArgs) -> Result<Exit, Failure> {
 
 async fn list(args: &ListArgs) -> Result<Exit, Failure> {
     let desk = Desk::open(&args.member).await?;
+    let turnover = desk.turnover().await?;
     let rows = desk.store.proposals().await.map_err(store)?;
     let mut all = Vec::new();
     for row in &rows {
@@ -100,9 +103,11 @@ async fn list(args: &ListArgs) -> Result<Exit, Failure> {
     }
     if args.json {
         let shown: Vec<Value> = all.iter().map(|(row, state)| json_row(&desk, row, state)).collect();
-        print_json(&shown)?;
+        let Turnover { left, most } = turnover;
+        print_json(&json!({ "proposals": shown, "turnover": left, "turnover_max": most }))?;
         return Ok(Exit::Done);
     }
+    print_line(&of_turnover(turnover))?;
     if all.is_empty() {
         print_line("no proposals")?;
     }
@@ -117,6 +122,17 @@ async fn list(args: &ListArgs) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Where the group stands with those who left (DESIGN.md section 5).
+fn of_turnover(turnover: Turnover) -> String {
+    let Turnover { left, most } = turnover;
+    let text = format!("{left} of at most {most} members left since the group's key was made");
+    if turnover.is_too_far() {
+        format!("DUE: {text}. Make a fresh key, then `govern propose rotate` for each chain and `govern propose key`")
+    } else {
+        text
+    }
 }
 
 fn names(approvals: &[String]) -> String {

@@ -41,6 +41,12 @@ impl Addresses {
         Self::from_parts(first, core.switches().iter().copied().zip(groups).collect())
     }
 
+    /// The addresses after one more switch.
+    pub fn then(&self, since: u64, group: Mix) -> Self {
+        let switch = std::iter::once((since, group));
+        Self::from_parts(self.first.clone(), self.later.iter().cloned().chain(switch).collect())
+    }
+
     /// The newest generation.
     pub fn newest(&self) -> u32 {
         u32::try_from(self.later.len()).unwrap_or(u32::MAX)

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::Addresses;
 use super::roster::Roster;
+use crate::Mix;
 
 /// The rosters that a member knows, the group's opening included.
 #[derive(Clone, Debug)]
@@ -71,6 +72,12 @@ impl Generations {
     /// The roster that signs checkpoints once the switches of `addresses` are applied.
     pub fn active(&self, addresses: &Addresses) -> &Arc<Roster> {
         self.walk(addresses).fold(&self.genesis, |active, (_, next)| next.unwrap_or(active))
+    }
+
+    /// The roster that would sign after one more switch, to `group`, if that brings in another one.
+    pub fn next(&self, addresses: &Addresses, group: &Mix) -> Option<&Arc<Roster>> {
+        let next = self.active(&addresses.then(u64::MAX, group.clone()));
+        (next.generation() > self.active(addresses).generation()).then_some(next)
     }
 
     /// The roster of those who can spend what came to the group's address of a ledger generation. `None` where this member
@@ -142,7 +149,6 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::Mix;
     use crate::bls::Dealing;
     use crate::dkg::{Binding, Body, Item};
     use crate::group::Member;
@@ -250,6 +256,20 @@ mod tests {
         assert_eq!(found(&known, &[]), (0, vec![Some(0)]));
         assert_eq!(found(&known, &[B]), (1, vec![Some(0), Some(1)]));
         assert_eq!(found(&known, &[B, C]), (2, vec![Some(0), Some(1), Some(2)]));
+    }
+
+    #[test]
+    fn a_switch_should_be_told_whether_it_brings_in_a_roster() {
+        let known = knowing([plain(1, B), plain(2, C)]);
+        let next = |switched_to: &[[u8; 4]], users| {
+            known.next(&switched(switched_to), &mix(users)).map(|roster| roster.generation())
+        };
+        assert_eq!(next(&[], [5, 6, 7, 8]), None, "there was no ceremony");
+        assert_eq!(next(&[], A), None, "they sign already");
+        assert_eq!((next(&[], B), next(&[], C), next(&[B], C)), (Some(1), Some(2), Some(2)));
+        assert_eq!(next(&[C], B), None, "from before");
+        let other = Mix::of_users(B.map(|user| Uuid::from_u128(user.into())), 4);
+        assert_eq!(known.next(&switched(&[]), &other), None, "another threshold is another address");
     }
 
     /// Nobody knows of a ceremony for that switch: whoever signed goes on signing, or nobody could decide anything any more.

@@ -4,21 +4,23 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
+use lockstep_core::B256;
 use lockstep_core::govern::Subject;
-use lockstep_core::group::Group;
+use lockstep_core::group::{Addresses, Generations, Group};
 use lockstep_core::operation::DecisionBody;
 use lockstep_core::trace::ChainId;
-use lockstep_core::{B256, Mix};
 use serde::{Deserialize, Serialize};
 
 use super::super::service::MemberArgs;
-use super::super::{Failure, print_line};
+use super::super::{Exit, Failure, print_line};
 use super::store;
 use crate::config::MemberConfig;
 use crate::evm::governance::{ContractState, read_contract, read_governed};
 use crate::evm::provider::{EvmProvider, provider};
 use crate::govern::{Constitution, words};
 use crate::member::constitution;
+use crate::rosters::Turnover;
+use crate::startup::known_generations;
 use crate::store::{ActedDecision, Identity, ProposalRow, Store};
 
 /// A proposal as it travels between operators. Only `proposal` is read; the rest is for people, and checked.
@@ -180,17 +182,45 @@ impl Desk {
         let contract = place.map_err(Failure::bad_input)?.contract;
         let provider = self.provider(chain)?;
         let state = read_contract(&provider, contract).await;
-        let state = state.map_err(|error| Failure::new(super::super::Exit::TryAgain, error))?;
+        let state = state.map_err(|error| Failure::new(Exit::TryAgain, error))?;
         Ok((provider, state))
     }
 
-    /// The group's address on the ledger now.
-    pub(super) async fn address(&self) -> Result<Mix, Failure> {
-        let acted = self.acted().await?.into_iter().rev();
-        let mut switches = acted
-            .filter_map(|decision| if let DecisionBody::Switch { group } = decision.body { Some(group) } else { None });
-        let last = switches.next();
-        Ok(last.unwrap_or_else(|| self.group.mix()))
+    /// The group's addresses on the ledger up to now, as the core takes switches (A3).
+    pub(super) async fn addresses(&self) -> Result<Addresses, Failure> {
+        let acted = self.acted().await?.into_iter();
+        let switches = acted.filter_map(|decision| {
+            let DecisionBody::Switch { group } = decision.body else { return None };
+            (group.is_legal() && group.users().is_some()).then_some((decision.sequence, group))
+        });
+        Ok(Addresses::from_parts(self.group.mix(), switches.collect()))
+    }
+
+    /// The sharings of the group's key that this member knows.
+    pub(super) fn known(&self) -> Result<Generations, Failure> {
+        known_generations(&self.group, &self.config).map_err(|error| Failure::new(error.exit(), error))
+    }
+
+    /// How far the members have changed since the group's key was made.
+    pub(super) async fn turnover(&self) -> Result<Turnover, Failure> {
+        Ok(Turnover::of(&self.known()?, &self.addresses().await?))
+    }
+
+    /// Refuses to let this member sign a switch to people of whom it does not know that they hold the key: were they to have no
+    /// shares of it, the old members would have to go on signing for coins that are no longer theirs.
+    pub(super) async fn expect_roster(&self, subject: &Subject) -> Result<(), Failure> {
+        let Subject::Decision { body: DecisionBody::Switch { group }, .. } = subject else { return Ok(()) };
+        if self.known()?.next(&self.addresses().await?, group).is_some() {
+            return Ok(());
+        }
+        let folder = self.config.data.display();
+        Err(Failure::new(
+            Exit::Negative,
+            anyhow!(
+                "no ceremony is known here that gave these members, with this threshold, shares of the group's key: \
+                 `{folder}` has no certified roster of theirs (generation-<g>.toml) that is newer than the one that signs"
+            ),
+        ))
     }
 }
 
@@ -210,7 +240,7 @@ pub(super) fn confirmed(digest: B256) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::bad_input(anyhow!("nobody is there to ask: --yes approves without a question")));
     }
-    let failed = |error: io::Error| Failure::new(super::super::Exit::TryAgain, error);
+    let failed = |error: io::Error| Failure::new(Exit::TryAgain, error);
     let first = hex::encode(digest).chars().take(8).collect::<String>();
     write!(io::stderr(), "Type {first} to approve: ").map_err(failed)?;
     let mut line = String::new();

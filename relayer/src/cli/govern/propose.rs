@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use lockstep_core::bls::PartialSignature;
 use lockstep_core::govern::{Action, Place, Subject};
-use lockstep_core::group::roster::{Roster, RosterFile};
+use lockstep_core::group::roster::Roster;
 use lockstep_core::mixin::MixAddress;
 use lockstep_core::operation::{Caps, DecisionBody, Policy};
 use lockstep_core::trace::ChainId;
@@ -22,6 +22,7 @@ use super::super::{Exit, Failure, print_line};
 use super::desk::Desk;
 use super::store;
 use crate::clock::unix_seconds;
+use crate::config::read_roster;
 use crate::peer::{AskGovernance, Directory, GovernanceAnswer, Local, PeerClient};
 use crate::startup::unlock;
 
@@ -268,9 +269,7 @@ async fn target(desk: &Desk, what: &What) -> Result<Target, Failure> {
         What::Refused(OutboundArgs { chain, outbound }) => {
             Target::Ledger(DecisionBody::Refused { chain: *chain, k: *outbound })
         }
-        What::Switch { roster } => {
-            Target::Ledger(DecisionBody::Switch { group: read_roster(roster).map_err(Failure::bad_input)?.mix() })
-        }
+        What::Switch { roster } => Target::Ledger(DecisionBody::Switch { group: roster_of(desk, roster)?.mix() }),
         What::Limits { chain, asset, payout, hour, day } => {
             let caps = Caps { payout: *payout, hour: *hour, day: *day };
             Target::Ledger(DecisionBody::Limits { chain: *chain, asset: id(asset)?, caps })
@@ -343,18 +342,18 @@ fn recipient(text: &str) -> Result<Mix, String> {
     Ok(Mix::new(members, threshold))
 }
 
-fn read_roster(path: &Path) -> anyhow::Result<Roster> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let file: RosterFile = toml::from_str(&text).with_context(|| format!("`{}` is no roster", path.display()))?;
-    Roster::parse(&file).with_context(|| format!("`{}` is no roster", path.display()))
-}
-
-/// The new key with the proof that its holders hold it, gathered from them.
-async fn possession(desk: &Desk, chain: Option<ChainId>, path: &Path) -> Result<(u32, [u8; 96], [u8; 48]), Failure> {
+/// The outcome of one of this group's ceremonies.
+fn roster_of(desk: &Desk, path: &Path) -> Result<Roster, Failure> {
     let roster = read_roster(path).map_err(Failure::bad_input)?;
     if roster.group_id() != desk.constitution.group_id {
         return Err(Failure::bad_input(anyhow!("`{}` is a roster of another group", path.display())));
     }
+    Ok(roster)
+}
+
+/// The new key with the proof that its holders hold it, gathered from them.
+async fn possession(desk: &Desk, chain: Option<ChainId>, path: &Path) -> Result<(u32, [u8; 96], [u8; 48]), Failure> {
+    let roster = roster_of(desk, path)?;
     let (generation, key) = (roster.generation(), roster.key().key().compress());
     let digest =
         desk.constitution.possession(chain, generation, &key).context("the key cannot be proved for that chain");

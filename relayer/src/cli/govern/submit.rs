@@ -15,6 +15,7 @@ use super::super::{Exit, Failure, print_json};
 use super::desk::Desk;
 use super::store;
 use crate::evm::governance::{GovernTxError, SignedAction, send_action};
+use crate::keys::XIN;
 use crate::ledger::SafeApi;
 use crate::ledger::pay::{Payment, pay};
 use crate::startup::unlock;
@@ -92,8 +93,9 @@ async fn decide(
     let api = SafeApi::new(desk.config.ledger.api.expose().as_str(), secrets.keys().ledger.clone());
     let api = api.map_err(Failure::configuration)?;
     let payment = Payment {
-        receivers: desk.address().await?,
-        asset: AssetId::from_uuid(desk.group.fee().asset),
+        receivers: desk.addresses().await?.current().clone(),
+        // A long decision pays the kernel for its length, and only XIN can.
+        asset: AssetId::from_uuid(XIN),
         amount: DUST,
         extra,
         trace: Uuid::new_v5(&api.user(), format!("decision/{digest}").as_bytes()),
