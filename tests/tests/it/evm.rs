@@ -5,6 +5,7 @@
 mod chain;
 mod checks;
 mod govern;
+mod halt;
 mod members;
 mod reader;
 mod strict;

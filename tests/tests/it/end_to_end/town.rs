@@ -193,6 +193,12 @@ impl Town {
         Ok(group.processInfo(process_word(place.process)).call().await?.status)
     }
 
+    /// True where a message of a process is set apart for a retry.
+    pub(super) async fn is_parked(&self, place: Place, nonce: u64) -> Result<bool> {
+        let group = Group::new(self.group, &self.network.chain);
+        Ok(group.parked(process_word(place.process), nonce).call().await?.hash != B256::ZERO)
+    }
+
     /// What a process may pay out.
     pub(super) async fn custody(&self, place: Place) -> Result<Amount> {
         let group = Group::new(self.group, &self.network.chain);
@@ -207,13 +213,18 @@ impl Town {
 
     /// The group's outputs of BTC, spent ones too.
     pub(super) async fn group_outputs(&self) -> Result<Vec<OutputRow>> {
+        self.outputs_of(self.btc).await
+    }
+
+    /// The group's outputs of an asset, spent ones too.
+    pub(super) async fn outputs_of(&self, asset: AssetId) -> Result<Vec<OutputRow>> {
         let group = self.network.group.mix();
         let query = OutputQuery {
             members: hex::encode(members_hash(&group.users().context("members are users")?)),
             threshold: group.threshold(),
             offset: 0,
             limit: PAGE_ROWS_MAX,
-            asset: Some(self.btc.to_string()),
+            asset: Some(asset.to_string()),
             state: None,
         };
         Ok(self.alice.outputs(&query).await?)

@@ -59,9 +59,18 @@ impl Chain {
 
     /// Deploys a group contract with the key of all tests.
     pub(super) async fn deploy_group(&self, group_id: B256, instance: B256) -> Result<Address> {
-        let key = Bytes::copy_from_slice(&self.group_key.public_key().to_eip2537());
-        let group = Group::deploy_builder(&self.provider, group_id, instance, key, Address::ZERO, 0);
+        let group = Group::deploy_builder(&self.provider, group_id, instance, self.key(), Address::ZERO, 0);
         self.deploy(group.into_transaction_request()).await
+    }
+
+    /// Deploys the group contract of all tests with a recovery address.
+    pub(super) async fn deploy_recoverable(&self, recovery: Address, silence_days: u16) -> Result<Address> {
+        let group = Group::deploy_builder(&self.provider, GROUP_ID, INSTANCE, self.key(), recovery, silence_days);
+        self.deploy(group.into_transaction_request()).await
+    }
+
+    fn key(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.group_key.public_key().to_eip2537())
     }
 
     pub(super) fn expected(&self) -> ExpectedChain {
@@ -76,11 +85,19 @@ impl Chain {
     }
 
     /// Sends from an account that anvil holds.
-    async fn deploy(&self, request: TransactionRequest) -> Result<Address> {
+    pub(super) async fn send(&self, request: TransactionRequest) -> Result<()> {
+        self.mined(request).await.map(drop)
+    }
+
+    pub(super) async fn deploy(&self, request: TransactionRequest) -> Result<Address> {
+        self.mined(request).await?.context("a deployment")
+    }
+
+    async fn mined(&self, request: TransactionRequest) -> Result<Option<Address>> {
         let sent = self.provider.send_transaction(request.from(self.deployer)).await?;
         let receipt = sent.with_timeout(Some(Duration::from_secs(20))).get_receipt().await?;
-        ensure!(receipt.status(), "the deployment reverted");
-        receipt.contract_address.context("a deployment")
+        ensure!(receipt.status(), "a transaction of the test reverted");
+        Ok(receipt.contract_address)
     }
 
     /// Deploys a vault that binds itself to `process`.

@@ -1,13 +1,12 @@
-//! Governance of the contract, signed by three of four members: worth nothing anywhere else, nor twice; halt, resume, rotate.
+//! Governance of the contract, signed by three of four members: worth nothing anywhere else, nor twice; and a key that was rotated.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::primitives::{Address, B256};
 use alloy::providers::Provider as _;
 use alloy::rpc::types::TransactionRequest;
 use alloy::signers::local::PrivateKeySigner;
-use alloy::sol_types::SolCall as _;
 use anyhow::{Context as _, Result, bail, ensure};
 use lockstep::evm::abi::Group;
 use lockstep::evm::check::check_chain;
@@ -18,7 +17,7 @@ use lockstep::evm::submitter::Step;
 use lockstep_core::bls::{Dealing, RecoverError, SecretKey};
 use lockstep_core::govern::{Action, Place, possession_digest};
 use lockstep_core::group::Finality;
-use lockstep_core::{Account, AssetId, Uuid};
+use lockstep_core::{AssetId, Uuid};
 
 use super::chain::{CHAIN_ID, Chain, GROUP_ID, INSTANCE};
 use super::members::{Ledger, Rows};
@@ -30,14 +29,14 @@ const SENDER: &str = "7c852118294e51e653712a81e05800f419141751be58f605c371e15141
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Three of four, whose key is this one.
-fn members(key: &SecretKey) -> Result<Dealing> {
+pub(super) fn members(key: &SecretKey) -> Result<Dealing> {
     let key = SecretKey::from_bytes(key.to_bytes().as_slice())?;
     let others = [1, 2].map(|seed| SecretKey::derive(&[seed; 32], b"coefficient"));
     let [second, third] = others;
     Ok(Dealing::from_coefficients(&[key, second?, third?], 4)?)
 }
 
-fn new_key() -> Result<SecretKey> {
+pub(super) fn new_key() -> Result<SecretKey> {
     Ok(SecretKey::derive(&[0x77; 32], b"test")?)
 }
 
@@ -48,18 +47,18 @@ fn recovered(members: &Dealing, signers: &[usize], digest: &B256) -> Result<[u8;
     Ok(recovered.signature.to_eip2537())
 }
 
-fn place(contract: Address) -> Place {
+pub(super) fn place(contract: Address) -> Place {
     Place { group_id: GROUP_ID, chain: CHAIN_ID, contract, instance: INSTANCE }
 }
 
 /// An action for the contract, signed as if for `place` and `nonce`.
-fn signed(members: &Dealing, place: &Place, nonce: u64, action: &Action) -> Result<SignedAction> {
+pub(super) fn signed(members: &Dealing, place: &Place, nonce: u64, action: &Action) -> Result<SignedAction> {
     let digest = action.digest(place, nonce)?;
     let signature = recovered(members, &[3, 0, 2], &digest)?;
     Ok(SignedAction { contract: place.contract, nonce, kind: action.kind(), data: action.data()?, signature })
 }
 
-async fn send(chain: &Chain, action: &SignedAction) -> Result<(), GovernTxError> {
+pub(super) async fn send(chain: &Chain, action: &SignedAction) -> Result<(), GovernTxError> {
     let signer: PrivateKeySigner = SENDER.parse().expect("a key");
     let chain_id = chain.provider.get_chain_id().await.expect("an answer");
     send_action(&chain.provider, signer, (chain_id, Finality::Finalized), action, PATIENCE).await.map(|_| ())
@@ -73,11 +72,11 @@ async fn refusal(chain: &Chain, action: &SignedAction) -> Result<String> {
     }
 }
 
-async fn state(chain: &Chain) -> Result<ContractState> {
+pub(super) async fn state(chain: &Chain) -> Result<ContractState> {
     Ok(read_contract(&chain.provider, chain.contract).await?)
 }
 
-fn rotate(place: &Place, generation: u32, key: &SecretKey) -> Result<Action> {
+pub(super) fn rotate(place: &Place, generation: u32, key: &SecretKey) -> Result<Action> {
     let members = members(key)?;
     let public = members.group.key();
     let possession = recovered(&members, &[1, 2, 3], &possession_digest(place, generation, public))?;
@@ -147,7 +146,7 @@ async fn governance_should_be_useless_elsewhere_and_after_its_use() -> Result<()
 }
 
 /// What the contract says to a call from an address, without sending it.
-async fn called(chain: &Chain, from: Address, call: Vec<u8>) -> Result<(), String> {
+pub(super) async fn called(chain: &Chain, from: Address, call: Vec<u8>) -> Result<(), String> {
     let request = TransactionRequest::default().from(from).to(chain.contract).input(call.into());
     match chain.provider.call(request).await {
         Ok(_) => Ok(()),
@@ -156,50 +155,6 @@ async fn called(chain: &Chain, from: Address, call: Vec<u8>) -> Result<(), Strin
             Err(format!("{:?}", answer.flatten()))
         }
     }
-}
-
-#[tokio::test]
-async fn a_halt_should_stop_deliveries_and_payouts_and_nothing_else() -> Result<()> {
-    let chain = Chain::start().await?;
-    let members = members(&chain.group_key)?;
-    let here = place(chain.contract);
-    let ledger = Ledger::of(&chain)?;
-    let vault = chain.vault(A).await?;
-    ledger.register(A, vault);
-    let paid = ledger.pay(A, 500, vec![]);
-    let mut submitter = submitter(&chain, &ledger, &Rows::default(), 0);
-    deliver_all(&mut submitter).await?;
-
-    let recipient = Bytes::copy_from_slice(paid.sender.0.as_slice());
-    let (asset, memo) = (B256::from(paid.asset.0), Bytes::new());
-    let payout = Group::sendCall { asset, amount: U256::from(1), recipient, memo }.abi_encode();
-    let bind = Group::bindCall { process: Account::of_user(Uuid::from_u128(0xb)).0 }.abi_encode();
-    let stranger = Address::repeat_byte(0x55);
-    assert_eq!(called(&chain, vault, payout.clone()).await, Ok(()));
-
-    send(&chain, &signed(&members, &here, 0, &Action::Halt)?).await?;
-    assert!(state(&chain).await?.halted);
-    let waiting = ledger.pay(A, 70, vec![]);
-    for _ in 0..3 {
-        assert_eq!(submitter.step(1_000_000).await?, Step::Halted, "no delivery is tried");
-    }
-    let halted = Err("Some(Halted(Halted))".to_owned());
-    assert_eq!(called(&chain, vault, payout.clone()).await, halted, "no payout");
-    let group = Group::new(chain.contract, &chain.provider);
-    assert_eq!(called(&chain, stranger, bind).await, Ok(()), "contracts still bind");
-    assert_eq!(group.custody(Account::of_user(A).0, asset).call().await?, U256::from(500), "what they hold is theirs");
-    send(&chain, &signed(&members, &here, 1, &Action::Repay { tip_wei: 1, gas_per_byte: 1 })?).await?;
-    send(&chain, &signed(&members, &here, 2, &Action::Halt)?).await?;
-    assert_eq!(chain.balance_of(vault, &waiting).await?, 500, "and the payment waits");
-
-    send(&chain, &signed(&members, &here, 3, &Action::Resume)?).await?;
-    send(&chain, &signed(&members, &here, 4, &Action::Resume)?).await?;
-    assert_eq!(called(&chain, vault, payout).await, Ok(()));
-    assert_eq!(deliver_all(&mut submitter).await?, 1);
-    assert_eq!(chain.balance_of(vault, &waiting).await?, 570);
-    let ContractState { nonce, halted, .. } = state(&chain).await?;
-    assert_eq!((nonce, halted), (5, false));
-    Ok(())
 }
 
 #[tokio::test]

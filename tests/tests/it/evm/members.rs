@@ -54,6 +54,10 @@ impl Ledger {
         state.post(process, MessageKind::Register, Amount::ZERO, payload);
     }
 
+    pub(super) fn close(&self, process: Uuid) {
+        lock(&self.0).post(process, MessageKind::Close, Amount::ZERO, Vec::new());
+    }
+
     pub(super) fn pay(&self, process: Uuid, units: u128, payload: Vec<u8>) -> Message {
         lock(&self.0).post(process, MessageKind::Call, Amount::from_units(units), payload)
     }
