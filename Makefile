@@ -44,6 +44,32 @@ endif
 test-contracts: $(TOOLS) ## forge: unit, fuzz, invariant
 	cd contracts && FORGE_SNAPSHOT_CHECK=true forge test
 
+# Python tools of the audit, in fixed versions, nowhere but under target/.
+AUDIT := target/audit/venv
+$(AUDIT)/.stamp: contracts/audit/requirements.txt
+	python3 -m venv --clear $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet --requirement contracts/audit/requirements.txt
+	touch $@
+
+.PHONY: audit
+audit: audit-static audit-proofs audit-fuzz audit-mutants ## the long part for contracts: slither, halmos, 10,000 fuzz runs, mutants
+
+.PHONY: audit-static
+audit-static: $(TOOLS) $(AUDIT)/.stamp
+	$(AUDIT)/bin/python contracts/audit/slither.py
+
+.PHONY: audit-proofs
+audit-proofs: $(TOOLS) $(AUDIT)/.stamp
+	$(AUDIT)/bin/python contracts/audit/prove.py
+
+.PHONY: audit-mutants
+audit-mutants: $(TOOLS) $(AUDIT)/.stamp
+	$(AUDIT)/bin/python contracts/audit/mutate.py
+
+.PHONY: audit-fuzz
+audit-fuzz: $(TOOLS)
+	cd contracts && FOUNDRY_PROFILE=audit forge test --match-test '^(testFuzz|invariant)'
+
 .PHONY: abi
 abi: $(TOOLS) ## export ABI and bytecode to contracts/abi
 	$(FORGE) build && node bin/export-abi.mjs
