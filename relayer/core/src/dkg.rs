@@ -23,6 +23,8 @@ pub mod proposal;
 pub mod report;
 pub mod seal;
 mod terms;
+#[cfg(test)]
+mod testing;
 
 pub use ceremony::{Ceremony, CeremonyError, Setup};
 pub use item::{Binding, Body, Commitment, Item, ItemError, Receipt};

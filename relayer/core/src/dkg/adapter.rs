@@ -3,7 +3,8 @@
 //! Its scalars are those of `blst`, in constant time, and wipe themselves. What is taken from it: [`Poly`] (evaluation,
 //! commitment, exact degree), [`Scalar`] and [`Interpolator`]. Its state machines (`dkg::feldman_desmedt`) are not run here:
 //! they derive the threshold from a fault model that is one type for the whole life of a key, so they cannot change it, and
-//! they sign and encode receipts and logs their own way. They are the oracle of this module's tests instead.
+//! they sign and encode receipts and logs their own way. They are the oracle of this module's tests instead: whole ceremonies
+//! of theirs, whose dealings must give the same keys and shares here.
 //!
 //! A member's index is its place on the polynomial (`Mode::NonZeroCounter` there).
 
@@ -163,3 +164,6 @@ fn to_key(scalar: &Scalar) -> Result<SecretKey, BlsError> {
     scalar.write(&mut bytes.as_mut_slice());
     SecretKey::from_bytes(bytes.as_slice())
 }
+
+#[cfg(test)]
+mod tests;

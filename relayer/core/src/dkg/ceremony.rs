@@ -36,7 +36,8 @@ pub struct Setup {
     pub identity: SigningKey,
     /// The member's share of that roster. An old member needs it in a reshare; others pass none.
     pub share: Option<SecretShare>,
-    /// What the group has signed, as far as this member knows; counts if it deals.
+    /// What the group has signed, as far as this member knows; counts if it deals. A checkpoint that the key before did not
+    /// sign, such as one of before a rotation, is left out for that of the roster before.
     pub marks: Marks,
 }
 
@@ -125,6 +126,8 @@ struct Outcome {
     roster: Roster,
     marks: Marks,
     share: Option<SecretKey>,
+    /// What a player says that holds its share of this outcome.
+    ready: Body,
 }
 
 /// Kinds of records.
@@ -188,7 +191,7 @@ impl Ceremony {
             dealer,
             player,
             share: share.filter(|_| terms.proposal.kind() == Kind::Reshare && dealer.is_some()),
-            marks: if terms.previous.is_some() { marks } else { Marks::default() },
+            marks: terms.known_marks(marks),
             seed: Zeroizing::new(*seed),
             own: None,
             kept: BTreeSet::new(),
@@ -227,10 +230,6 @@ impl Ceremony {
                 return Err(CeremonyError::OtherShare { index: dealer });
             }
         }
-        let previous = self.terms.previous.as_ref();
-        if previous.is_some_and(|previous| !self.marks.verify(&previous.group_id(), previous.key().key())) {
-            return Err(CeremonyError::Marks);
-        }
         let context = self.terms.dealer_context(dealer);
         let constant = self.share.as_ref().map(SecretShare::secret);
         let polynomial = Polynomial::derive(&self.seed, &context, self.terms.proposal.threshold(), constant)?;
@@ -255,10 +254,11 @@ impl Ceremony {
 
     /// The time of a phase is over ([`Phase::ends_s`]).
     pub fn deadline(&mut self, phase: Phase) -> Vec<Effect> {
-        let late = self.passed.is_some_and(|passed| passed >= phase) || self.roster.is_some();
+        let late = self.passed.is_some_and(|passed| passed >= phase);
         // Later phases are counted from when everybody has joined.
         if !late && (self.begun || phase == Phase::Join) {
             self.passed = Some(phase);
+            self.note_absent(phase);
             self.advance();
             self.judge(phase);
         }
@@ -355,9 +355,6 @@ pub enum CeremonyError {
         /// The member's index there.
         index: u8,
     },
-    /// Marks that the group did not sign.
-    #[error("this member's own high-water marks name a checkpoint that the group did not sign")]
-    Marks,
     /// A seed that this identity key does not open.
     #[error("the ceremony's seed is sealed to another identity key, or belongs to another proposal")]
     Seed,
@@ -376,5 +373,4 @@ pub enum CeremonyError {
 }
 
 #[cfg(test)]
-#[expect(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
 mod tests;

@@ -40,7 +40,7 @@ use crate::reader::Reader;
 /// Longest item, in bytes. The largest there is, a log of 64 members, needs less.
 pub const ITEM_MAX: usize = 16 * 1024;
 /// Most digests that one item may ask for.
-const WANTS_MAX: usize = MEMBERS_MAX + 1;
+pub(super) const WANTS_MAX: usize = MEMBERS_MAX + 1;
 /// Domain of a commitment's digest.
 const COMMITMENT: &[u8] = b"lockstep/v1/dkg/commitment";
 
@@ -448,3 +448,7 @@ pub enum ItemError {
         author: [u8; 32],
     },
 }
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
+mod tests;

@@ -55,11 +55,7 @@ impl CheckedLog {
                 }
             }
         }
-        let signed = match &terms.previous {
-            None => marks.is_empty(),
-            Some(previous) => marks.verify(&previous.group_id(), previous.key().key()),
-        };
-        if !signed {
+        if !terms.check_marks(marks) {
             return Err(FaultKind::Marks);
         }
         Ok(Self { commitment: digest, points, receipts: receipts.clone(), marks: marks.clone() })
@@ -90,22 +86,35 @@ pub(super) fn public(terms: &Terms, logs: &BTreeMap<u8, &CheckedLog>) -> Result<
     if !faults.is_empty() || logs.len() < terms.logs_needed {
         return Err(faults);
     }
-    let key = group_key(terms, logs).map_err(|_| BTreeSet::new())?;
+    let Ok(key) = group_key(terms, logs) else { return Err(zero_shares(terms, logs)) };
     let (group_id, generation) = (terms.binding.group_id, terms.binding.generation);
     let roster = Roster::uncertified(group_id, generation, terms.players().to_vec(), key);
-    let marks = Marks::combine(logs.values().map(|log| &log.marks), terms.bad_dealers);
+    let marks = terms.combine_marks(logs.values().map(|log| &log.marks));
     Ok((roster, marks))
 }
 
-fn group_key(terms: &Terms, logs: &BTreeMap<u8, &CheckedLog>) -> Result<GroupKey, ObserveError> {
-    let reshare = terms.proposal.kind() == Kind::Reshare;
-    let points = if reshare {
+/// Players whose share of the outcome would be zero, so that its public share is no key. To bring that about one must know
+/// what all others dealt to that player: it is the player itself, or told somebody.
+fn zero_shares(terms: &Terms, logs: &BTreeMap<u8, &CheckedLog>) -> BTreeSet<Fault> {
+    let Some(points) = polynomial(terms, logs) else { return BTreeSet::new() };
+    let zero = terms.players().iter().filter(|player| commitment::evaluate(&points, player.index).is_none());
+    zero.map(|player| terms.fault(player.identity.as_bytes(), FaultKind::ZeroShare)).collect()
+}
+
+/// The public polynomial whose constant is the group's key.
+fn polynomial(terms: &Terms, logs: &BTreeMap<u8, &CheckedLog>) -> Option<Vec<PublicKey>> {
+    if terms.proposal.kind() == Kind::Reshare {
         let parts: Vec<_> = logs.iter().map(|(dealer, log)| (*dealer, log.points.as_slice())).collect();
         commitment::interpolate(&parts)
     } else {
         let parts: Vec<_> = logs.values().map(|log| log.points.as_slice()).collect();
         commitment::sum(&parts)
-    };
+    }
+}
+
+fn group_key(terms: &Terms, logs: &BTreeMap<u8, &CheckedLog>) -> Result<GroupKey, ObserveError> {
+    let reshare = terms.proposal.kind() == Kind::Reshare;
+    let points = polynomial(terms, logs);
     let members = u8::try_from(terms.players().len()).unwrap_or(u8::MAX);
     let key = GroupKey::from_commitments(&points.ok_or(ObserveError::Cancelled)?, members)?;
     let kept = terms.previous.as_ref().is_none_or(|previous| previous.key().key() == key.key());
@@ -173,3 +182,6 @@ pub enum ObserveError {
     #[error(transparent)]
     Key(#[from] GroupKeyError),
 }
+
+#[cfg(test)]
+mod tests;

@@ -354,3 +354,6 @@ pub enum ProposalError {
         need: usize,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -263,6 +263,9 @@ pub enum FaultKind {
         /// How many.
         count: usize,
     },
+    /// A player whose share of the outcome is zero. Whoever deals last can do that to a share that it knows, its own.
+    #[error("would have a zero share, which nobody else can bring about")]
+    ZeroShare,
     /// A member that acknowledged a share and no longer has it: a database from before.
     #[error("has lost a share that it had acknowledged")]
     Lost,

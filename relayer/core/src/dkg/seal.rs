@@ -50,6 +50,10 @@ pub fn open(sealed: &[u8; SEALED], identity: &SigningKey, context: &B256) -> Opt
     let public = MontgomeryPoint(*public);
     let own = Zeroizing::new(identity.to_scalar_bytes());
     let shared = Zeroizing::new(public.mul_clamped(*own).to_bytes());
+    // A point of low order makes a secret that everybody knows (RFC 7748 section 6.1).
+    if *shared == [0; 32] {
+        return None;
+    }
     let mut text = Zeroizing::new(*text);
     let cipher = cipher(&shared, &public, identity.verifying_key().as_bytes(), context);
     let tag = Tag::try_from(tag).ok()?;
@@ -84,6 +88,33 @@ mod tests {
             assert_eq!(open(&changed, &key(1), &CONTEXT), None, "{place}");
         }
         assert_eq!(open(&[0; SEALED], &key(1), &CONTEXT), None);
+    }
+
+    /// Points whose multiples by a clamped scalar are all zero: u of the points of order 1, 2, 4 and 8 (RFC 7748 section 6.1,
+    /// and cr.yp.to/ecdh.html).
+    const LOW_ORDER: [&str; 5] = [
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+    ];
+
+    #[test]
+    fn what_everybody_could_read_should_not_open() {
+        let receiver = key(1).verifying_key();
+        for point in LOW_ORDER {
+            let public = MontgomeryPoint(hex::decode(point).expect("hex").try_into().expect("32 bytes"));
+            let shared = public.mul_clamped([7; 32]).to_bytes();
+            assert_eq!(shared, [0; 32], "{point}");
+            let mut text = [9; 32];
+            let cipher = cipher(&shared, &public, receiver.as_bytes(), &CONTEXT);
+            let tag =
+                cipher.encrypt_inout_detached(&XNonce::default(), &[], text.as_mut_slice().into()).expect("short");
+            let sealed: Vec<u8> = public.as_bytes().iter().chain(&text).chain(&tag).copied().collect();
+            let sealed: [u8; SEALED] = sealed.try_into().expect("as many bytes");
+            assert_eq!(open(&sealed, &key(1), &CONTEXT), None, "{point}");
+        }
     }
 
     #[test]

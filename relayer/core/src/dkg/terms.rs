@@ -8,7 +8,7 @@ use super::proposal::{Kind, Proposal, ProposalError, tolerated};
 use super::report::{Fault, FaultKind};
 use crate::bls::{PublicKey, SecretKey, Signature};
 use crate::group::Member;
-use crate::group::roster::Roster;
+use crate::group::roster::{Marks, Roster};
 
 /// Ciphersuite of a dealer's proof (draft-irtf-cfrg-bls-signature section 4.2.3, signatures in G1).
 const POSSESSION_DST: &[u8] = b"BLS_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
@@ -78,6 +78,36 @@ impl Terms {
     pub(super) fn everybody(&self) -> impl Iterator<Item = &Member> {
         let others = self.players().iter().filter(|player| self.dealer_index(player.identity.as_bytes()).is_none());
         self.dealers.iter().chain(others)
+    }
+
+    /// True if the group signed what these marks claim: with the key before, or as the roster before says already.
+    pub(super) fn check_marks(&self, marks: &Marks) -> bool {
+        let Some(previous) = &self.previous else { return marks.is_empty() };
+        let known = Marks { checkpoint: previous.marks().checkpoint, ..Marks::default() };
+        let claimed =
+            Marks { checkpoint: marks.checkpoint.filter(|mark| known.checkpoint != Some(*mark)), ..marks.clone() };
+        claimed.verify(&previous.group_id(), previous.key().key())
+    }
+
+    /// What of a member's own marks it can show.
+    pub(super) fn known_marks(&self, marks: Marks) -> Marks {
+        let Some(previous) = &self.previous else { return Marks::default() };
+        if self.check_marks(&marks) {
+            return marks;
+        }
+        Marks { checkpoint: previous.marks().checkpoint, ..marks }
+    }
+
+    /// The marks of the outcome: what enough dealers claim, and never less than the roster before has. Members that joined
+    /// in the generation before may not have caught up with it, but they deal.
+    pub(super) fn combine_marks<'a>(&self, claimed: impl IntoIterator<Item = &'a Marks>) -> Marks {
+        let Some(previous) = &self.previous else { return Marks::default() };
+        // Absent ones cannot lie, but nobody knows whether they would have been the liars.
+        let liars = match self.proposal.kind() {
+            Kind::Reshare => tolerated(previous.members().len(), previous.key().threshold()),
+            Kind::First | Kind::Fresh => self.bad_dealers,
+        };
+        Marks::combine(claimed, liars).at_least(&previous.marks())
     }
 
     /// Players whose word certifies something.
@@ -167,3 +197,6 @@ impl Terms {
 fn index_of(members: &[Member], identity: &[u8; 32]) -> Option<u8> {
     members.iter().find(|member| member.identity.as_bytes() == identity).map(|member| member.index)
 }
+
+#[cfg(test)]
+mod tests;

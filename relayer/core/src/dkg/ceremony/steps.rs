@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy_primitives::B256;
 
 use super::super::adapter::{interpolate, sum};
-use super::super::item::{Body, Item, Receipt};
+use super::super::item::{Body, Item, Receipt, WANTS_MAX};
 use super::super::outcome::{CheckedLog, public};
 use super::super::proposal::Kind;
 use super::super::report::{Effect, Failure, Fault, FaultKind, Phase, Receivers};
 use super::super::seal::seal;
 use super::{Ceremony, HeldLog, ITEM, OUTCOME, Outcome, ROSTER, VOTE};
 use crate::bls::{SecretKey, SecretShare};
+use crate::group::Member;
 use crate::group::roster::Certificate;
 
 /// Why a set of logs gives no outcome, as far as this member can tell.
@@ -188,10 +189,10 @@ impl Ceremony {
             Ok(outcome) => {
                 self.keep_set(&set);
                 self.keep(OUTCOME, digest.as_slice());
-                let (roster, marks) = (outcome.roster.digest(), outcome.marks.digest());
+                let ready = outcome.ready.clone();
                 self.outcome = Some(outcome);
                 if self.player.is_some() {
-                    self.say(Body::Ready { set: digest, roster, marks }, Receivers::All);
+                    self.say(ready, Receivers::All);
                 }
             }
             Err(objection) => self.object(&set, objection),
@@ -208,9 +209,10 @@ impl Ceremony {
     /// A quorum holds its shares: the roster is certified.
     fn finish(&mut self) {
         let Some(outcome) = self.outcome.as_ref().filter(|_| !self.done) else { return };
-        let own = Body::Ready { set: outcome.set, roster: outcome.roster.digest(), marks: outcome.marks.digest() };
-        let (same, other): (Vec<_>, Vec<_>) = self.ready.iter().partition(|(_, item)| item.body == own);
+        let (same, other): (Vec<_>, Vec<_>) = self.ready.iter().partition(|(_, item)| item.body == outcome.ready);
         let others: Vec<_> = other.into_iter().map(|(_, item)| item.author).collect();
+        // All signatures are verified at once, and not before they can be enough.
+        let enough = same.len() >= outcome.roster.quorum();
         let ready = same.into_iter().map(|(index, item)| (*index, item.signature)).collect();
         let certificate = Certificate {
             round: self.terms.binding.round,
@@ -221,6 +223,7 @@ impl Ceremony {
         };
         let roster = match &self.roster {
             Some(roster) => Some(roster.clone()),
+            None if !enough => None,
             None => outcome.roster.clone().certified(certificate).ok(),
         };
         for author in others {
@@ -279,7 +282,8 @@ impl Ceremony {
             }
             share = own;
         }
-        Ok(Outcome { set: set.digest(), roster, marks, share })
+        let ready = Body::Ready { set: set.digest(), roster: roster.digest(), marks: marks.digest() };
+        Ok(Outcome { set: set.digest(), roster, marks, share, ready })
     }
 
     /// This member's new share: from the dealings that it acknowledged, and from what was revealed.
@@ -329,8 +333,8 @@ impl Ceremony {
     /// Asks for what is missing, for each thing once.
     fn want(&mut self, digests: Vec<B256>) {
         let new: Vec<_> = digests.into_iter().filter(|digest| self.wanted.insert(*digest)).collect();
-        if !new.is_empty() {
-            self.say(Body::Want { digests: new }, Receivers::All);
+        for digests in new.chunks(WANTS_MAX) {
+            self.say(Body::Want { digests: digests.to_vec() }, Receivers::All);
         }
     }
 
@@ -344,6 +348,25 @@ impl Ceremony {
         self.report();
     }
 
+    /// A deadline has passed, and this was due: whoever is late is named, whether the others can do without or not.
+    pub(super) fn note_absent(&mut self, passed: Phase) {
+        let is_absent = |member: &&Member| {
+            let identity = member.identity.as_bytes();
+            let spoke = match passed {
+                Phase::Join => self.joined.contains(identity),
+                Phase::Log => self.terms.dealer_index(identity).is_none_or(|dealer| self.logs.contains_key(&dealer)),
+                Phase::Deal | Phase::Agree | Phase::Finish | Phase::Done => true,
+            };
+            *identity != self.me && !spoke
+        };
+        let absent = self.terms.everybody().filter(is_absent);
+        let absent: Vec<_> = absent.map(|member| *member.identity.as_bytes()).collect();
+        let kind = if passed == Phase::Join { FaultKind::NotJoined } else { FaultKind::NoLog };
+        for identity in absent {
+            self.fault(&identity, kind.clone());
+        }
+    }
+
     /// A deadline has passed: fails if the phase is not over.
     pub(super) fn judge(&mut self, passed: Phase) {
         let over = match passed {
@@ -355,7 +378,7 @@ impl Ceremony {
         };
         let leads = self.terms.leader().is_some_and(|leader| *leader.identity.as_bytes() == self.me);
         let stuck = passed == Phase::Log && leads && self.sets.is_empty();
-        if self.abandoned || (over && !stuck) {
+        if self.abandoned || self.roster.is_some() || (over && !stuck) {
             return;
         }
         for (identity, kind) in self.missing() {

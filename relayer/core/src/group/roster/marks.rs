@@ -83,6 +83,17 @@ impl Marks {
         }
     }
 
+    /// These marks, where they are not below others.
+    pub fn at_least(mut self, floor: &Self) -> Self {
+        let newest = self.checkpoint.into_iter().chain(floor.checkpoint).max_by_key(|mark| mark.checkpoint);
+        (self.checkpoint, self.decision) = (newest, self.decision.max(floor.decision));
+        for (chain, nonce) in &floor.governance {
+            let own = self.governance.entry(*chain).or_default();
+            *own = (*own).max(*nonce);
+        }
+        self
+    }
+
     pub(crate) fn push(&self, bytes: &mut Vec<u8>) {
         match &self.checkpoint {
             None => bytes.push(0),
