@@ -1,8 +1,9 @@
 //! Simulated key ceremonies: every member runs the real state machine, everything between them is under one seeded hand.
 //!
 //! A run makes a key, hands it on to another set of members, and makes a round anew when it failed. Items are pulled in any
-//! order and more than once, members crash at any record and come back, up to f of them misbehave ([`bad`]), and items of
-//! earlier rounds are replayed. `checks.rs` says what must hold. A run is a function of its seed.
+//! order and more than once, members crash at any record and come back, up to f of them misbehave ([`bad`]), somebody holds
+//! back what goes over some lines, and items of earlier rounds are replayed. `checks.rs` says what must hold. A run is a
+//! function of its seed.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -15,11 +16,12 @@ mod bench;
 mod checks;
 mod node;
 mod people;
+mod rotation;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_core::dkg::{Kind, Proposal, tolerated};
+use lockstep_core::dkg::{Kind, Phase, Proposal, tolerated};
 use rand::RngExt as _;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -29,20 +31,60 @@ pub use bench::{Row, bench};
 pub use people::{Holder, Person, group_of, proposal};
 pub use world::{Ending, World};
 
+const PHASES: [Phase; 5] = [Phase::Join, Phase::Deal, Phase::Log, Phase::Agree, Phase::Finish];
+
 /// What happened how often.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally(pub BTreeMap<String, u64>);
+pub struct Tally {
+    /// Endings, crashes, keys handed on.
+    pub counts: BTreeMap<String, u64>,
+    /// What came of each way to misbehave, by name.
+    pub misbehaviour: BTreeMap<String, Outcomes>,
+}
+
+/// What came of one way to misbehave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// Members that did it.
+    pub done: u64,
+    /// The others made a key.
+    pub key: u64,
+    /// The round had to be repeated.
+    pub retry: u64,
+    /// Honest members named it.
+    pub named: u64,
+}
 
 impl Tally {
     fn count(&mut self, what: impl Into<String>) {
-        *self.0.entry(what.into()).or_default() += 1;
+        *self.counts.entry(what.into()).or_default() += 1;
+    }
+
+    fn misbehaved(&mut self, bad: &Bad, made: bool, named: bool) {
+        let outcomes = self.misbehaviour.entry(bad.name()).or_default();
+        outcomes.done += 1;
+        outcomes.key += u64::from(made);
+        outcomes.retry += u64::from(!made);
+        outcomes.named += u64::from(named);
     }
 
     /// Adds another run.
     pub fn add(&mut self, other: &Self) {
-        for (what, number) in &other.0 {
-            *self.0.entry(what.clone()).or_default() += number;
+        for (what, number) in &other.counts {
+            *self.counts.entry(what.clone()).or_default() += number;
         }
+        for (bad, outcomes) in &other.misbehaviour {
+            let Outcomes { done, key, retry, named } = self.misbehaviour.entry(bad.clone()).or_default();
+            *done += outcomes.done;
+            *key += outcomes.key;
+            *retry += outcomes.retry;
+            *named += outcomes.named;
+        }
+    }
+
+    /// Ways to misbehave that nobody tried.
+    pub fn untried(&self) -> Vec<&'static str> {
+        Bad::NAMES.into_iter().filter(|name| !self.misbehaviour.contains_key(*name)).collect()
     }
 }
 
@@ -52,6 +94,8 @@ struct Plan<'a> {
     people: &'a [Person],
     holders: &'a BTreeMap<u8, Holder>,
     bad: BTreeMap<u8, Bad>,
+    /// From whom to whom nothing comes until the receiver's deadline of a phase has passed.
+    cuts: BTreeMap<(u8, u8), Phase>,
 }
 
 /// Runs a seed: a first key, then a reshare, each repeated without misbehaviour if it failed.
@@ -85,6 +129,10 @@ pub fn run(seed: u64) -> Result<Tally, String> {
         return Err(format!("a {kind:?} ceremony and the key is {}", if kept { "the old one" } else { "another" }));
     }
     checks::generations_do_not_mix(&old, &new)?;
+    if !kept {
+        rotation::rotates(&old, &new)?;
+        tally.count("rotation to a fresh key, proved by both");
+    }
     tally.count(format!("key handed on ({kind:?}, {} to {} members)", numbers.len(), next.len()));
     Ok(tally)
 }
@@ -129,7 +177,9 @@ fn until_done(
         *round += random.random_range(1..4);
         let proposal = make(*round, holders);
         let bad = if attempt == 0 { choose_bad(&proposal, people, holders, random) } else { BTreeMap::new() };
-        let plan = Plan { proposal, people, holders, bad };
+        let is_cut = attempt == 0 && random.random_bool(0.15);
+        let cuts = if is_cut { choose_cuts(&proposal, people, holders, random) } else { BTreeMap::new() };
+        let plan = Plan { proposal, people, holders, bad, cuts };
         let mut world = World::new(&plan, random, &stale);
         let ending = world.run(random)?;
         checks::ending(&plan, &world, &ending, tally)?;
@@ -176,6 +226,20 @@ fn choose_bad(
     bad
 }
 
+/// Some lines on which somebody holds everything back, for a while each.
+fn choose_cuts(
+    proposal: &Proposal,
+    people: &[Person],
+    holders: &BTreeMap<u8, Holder>,
+    random: &mut StdRng,
+) -> BTreeMap<(u8, u8), Phase> {
+    let everybody: BTreeSet<u8> = number_of(proposal, people).into_iter().chain(holders.keys().copied()).collect();
+    let everybody: Vec<u8> = everybody.into_iter().collect();
+    let mut one = || everybody[random.random_range(0..everybody.len())];
+    let lines: Vec<_> = (0..3).map(|_| (one(), one())).collect();
+    lines.into_iter().map(|line| (line, PHASES[random.random_range(0..PHASES.len())])).collect()
+}
+
 fn number_of(proposal: &Proposal, people: &[Person]) -> Vec<u8> {
     let number = |identity: &[u8; 32]| people.iter().find(|person| person.public() == *identity).map(|it| it.number);
     proposal.members().iter().filter_map(|member| number(member.identity.as_bytes())).collect()
@@ -217,7 +281,7 @@ fn crash_once(
     crash: node::Crash,
     random: &mut StdRng,
 ) -> Result<(BTreeMap<u8, Holder>, bool), String> {
-    let plan = Plan { proposal, people, holders, bad: BTreeMap::new() };
+    let plan = Plan { proposal, people, holders, bad: BTreeMap::new(), cuts: BTreeMap::new() };
     let mut world = World::new(&plan, random, &[]);
     for (number, node) in &mut world.nodes {
         // Member 2 leads the first round, member 3 the second.

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use lockstep_tests::ceremony::{Row, Tally, bench, run};
+use lockstep_tests::ceremony::{Outcomes, Row, Tally, bench, run};
 
+/// With so many seeds each way to misbehave must have been tried.
+const ENOUGH: u64 = 500;
 /// Runs at once.
 const WORKERS: usize = 2;
 
@@ -36,7 +38,12 @@ fn main() -> anyhow::Result<ExitCode> {
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
 fn show(tally: &Tally) {
-    for (what, number) in &tally.0 {
+    println!("{:<16} {:>6} {:>6} {:>6} {:>6}", "misbehaviour", "done", "key", "retry", "named");
+    for (bad, Outcomes { done, key, retry, named }) in &tally.misbehaviour {
+        println!("{bad:<16} {done:>6} {key:>6} {retry:>6} {named:>6}");
+    }
+    println!();
+    for (what, number) in &tally.counts {
         println!("{number:>8}  {what}");
     }
 }
@@ -64,8 +71,14 @@ fn simulate(seeds: u64) -> ExitCode {
             scope.spawn(worker);
         }
     });
-    show(&sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
+    let sums = sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    show(&sums);
+    let untried = sums.untried();
+    if !untried.is_empty() {
+        println!("no seed tried {}", untried.join(", "));
+    }
     match failed.into_inner() {
+        0 if seeds >= ENOUGH && !untried.is_empty() => return ExitCode::FAILURE,
         0 => println!("{seeds} seeds: one key or a clean retry in each, every fault named"),
         failed => {
             println!("{failed} of {seeds} seeds failed");

@@ -26,11 +26,11 @@ pub enum Bad {
     NoAcks,
     /// Deals, but publishes no log.
     NoLog,
-    /// Shows everything only after the deadline of a phase.
+    /// Shows everything only after the deadline of a phase, or everything but that it joins.
     Late(Phase),
-    /// Sends shares that do not fit to the first so many players.
+    /// Sends shares that do not fit to the first so many others.
     BadShares(u8),
-    /// Deals another polynomial to the first so many players.
+    /// Deals another polynomial to the first so many others.
     Equivocates(u8),
     /// Commits to one coefficient more.
     HigherDegree,
@@ -70,17 +70,38 @@ pub enum Bad {
     OtherOutcome,
     /// Shows changed copies of everything.
     Noise,
+    /// Shows everything that it hears, also what is not meant for all.
+    Replays,
+    /// Joins, and says the rest in the round before.
+    StaleRound,
 }
 
-/// What a bad member is blamed for, and what may come of it.
+/// What must come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The others make a key, and name it.
     KeyAndNamed,
-    /// The others make a key; whether they notice depends on the order of things.
+    /// The others make a key; whether they notice depends on the order of things, or there is nothing to notice.
     Key,
-    /// Perhaps a key, else a clean retry, and it is named.
+    /// A key or a clean retry, and it is named in both.
+    Named,
+    /// A key, or a clean retry in which it is named.
     RetryNamed,
+}
+
+/// What a misbehaving member is in its ceremony.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Role {
+    /// It deals.
+    pub(super) deals: bool,
+    /// It gets a share.
+    pub(super) plays: bool,
+    /// It proposes the set of logs.
+    pub(super) leads: bool,
+    /// Its victims, if it has any, and how many of them are honest.
+    pub(super) victims: (usize, usize),
+    /// Bad players that the ceremony survives.
+    pub(super) bad_players: usize,
 }
 
 impl Bad {
@@ -90,7 +111,7 @@ impl Bad {
         if leads && random.random_bool(0.7) {
             return leading[random.random_range(0..leading.len())].clone();
         }
-        let phase = [Phase::Deal, Phase::Log, Phase::Agree, Phase::Finish][random.random_range(0..4)];
+        let phase = [Phase::Join, Phase::Deal, Phase::Log, Phase::Agree, Phase::Finish][random.random_range(0..5)];
         let all = [
             Self::Silent,
             Self::JoinsOnly,
@@ -113,36 +134,87 @@ impl Bad {
             Self::TwoVotes,
             Self::OtherOutcome,
             Self::Noise,
+            Self::Replays,
+            Self::StaleRound,
         ];
         let chosen = all[random.random_range(0..all.len())].clone();
         // Another constant is what a first dealer may choose freely.
         if chosen == Self::Constant && kind != Kind::Reshare { Self::Possession } else { chosen }
     }
 
-    /// What must come of it, if the member deals or plays.
-    pub fn effect(&self, deals: bool, leads: bool) -> Effect {
+    /// All ways by name, to see that each is tried.
+    pub const NAMES: [&str; 32] = [
+        "Silent",
+        "JoinsOnly",
+        "NoAcks",
+        "NoLog",
+        "Late(Join)",
+        "Late(Deal)",
+        "Late(Log)",
+        "Late(Agree)",
+        "Late(Finish)",
+        "BadShares",
+        "Equivocates",
+        "HigherDegree",
+        "LowerDegree",
+        "Constant",
+        "OutsideSubgroup",
+        "Infinity",
+        "Possession",
+        "TwoLogs",
+        "ForgedReceipt",
+        "ForgedReveal",
+        "ShortLog",
+        "ForgedMarks",
+        "NoSet",
+        "SmallSet",
+        "UnknownLog",
+        "TwoSets",
+        "HiddenSet",
+        "TwoVotes",
+        "OtherOutcome",
+        "Noise",
+        "Replays",
+        "StaleRound",
+    ];
+
+    /// Its name, without how many it harms.
+    pub fn name(&self) -> String {
         match self {
-            Self::Silent | Self::JoinsOnly | Self::NoAcks | Self::Late(_) => Effect::RetryNamed,
-            Self::HiddenSet | Self::TwoVotes | Self::OtherOutcome | Self::Noise => Effect::Key,
+            Self::BadShares(_) => "BadShares".into(),
+            Self::Equivocates(_) => "Equivocates".into(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// How many it harms, where it chooses.
+    pub(super) const fn victims(&self) -> u8 {
+        match self {
+            Self::BadShares(victims) | Self::Equivocates(victims) => *victims,
+            _ => 0,
+        }
+    }
+
+    /// What must come of it.
+    pub(super) fn effect(&self, role: &Role) -> Effect {
+        let (victims, honest) = role.victims;
+        match self {
+            Self::Silent | Self::JoinsOnly | Self::StaleRound => Effect::Named,
+            Self::Late(phase) if *phase > Phase::Join => Effect::Named,
+            Self::NoAcks if role.plays => Effect::Named,
+            Self::TwoVotes if role.plays => Effect::KeyAndNamed,
+            Self::NoAcks | Self::Late(_) | Self::HiddenSet | Self::TwoVotes | Self::OtherOutcome => Effect::Key,
+            Self::Noise | Self::Replays => Effect::Key,
+            // Only those notice who were sent something bad, and only honest ones say so.
+            Self::BadShares(_) if role.deals && honest > 0 => Effect::KeyAndNamed,
+            // One that deceives more than can be bad has no log, and then nobody can compare.
+            Self::Equivocates(_) if role.deals && honest > 0 && victims <= role.bad_players => Effect::KeyAndNamed,
+            Self::Equivocates(_) if role.deals && victims > role.bad_players => Effect::Named,
+            Self::BadShares(_) | Self::Equivocates(_) => Effect::Key,
             // A leader proposes its own log, and so one that nobody else holds as it is.
-            _ if leads => Effect::RetryNamed,
-            Self::BadShares(_)
-            | Self::HigherDegree
-            | Self::LowerDegree
-            | Self::Constant
-            | Self::OutsideSubgroup
-            | Self::Infinity
-            | Self::Possession
-            | Self::ForgedReceipt
-            | Self::ForgedReveal
-            | Self::ShortLog
-            | Self::ForgedMarks
-                if deals =>
-            {
-                Effect::KeyAndNamed
-            }
-            // Another log, a second vote: as good as nothing if the first counts. A missing log is no fault of anybody who
-            // is not asked for it in time.
+            _ if role.leads => Effect::RetryNamed,
+            // What is left is about logs, or for leaders.
+            _ if role.deals => Effect::KeyAndNamed,
             _ => Effect::Key,
         }
     }
@@ -151,20 +223,27 @@ impl Bad {
         matches!(self, Self::Equivocates(_))
     }
 
-    /// True if its items cannot be seen yet.
-    pub(super) fn hides(&self, passed: Option<Phase>) -> bool {
+    /// How many of its items are all that can be seen yet, if not all of them.
+    pub(super) fn shows_only(&self, passed: Option<Phase>) -> Option<usize> {
         match self {
-            Self::Silent => true,
-            Self::Late(until) => passed < Some(*until),
-            _ => false,
+            Self::Silent => Some(0),
+            // That it joins is the first thing it says.
+            Self::Late(until) => (passed < Some(*until)).then_some(usize::from(*until > Phase::Join)),
+            _ => None,
         }
     }
 
     /// Of a twin only dealings are shown, to victims.
     pub(super) fn of_twin(&self, proposal: &Proposal, to: Receivers, bytes: Vec<u8>) -> Option<(Receivers, Vec<u8>)> {
-        let (Self::Equivocates(victims), Some(item)) = (self, decode(proposal, &bytes)) else { return None };
+        let item = decode(proposal, &bytes)?;
         let Body::Dealing { player, .. } = item.body else { return None };
-        (player <= *victims).then_some((to, bytes))
+        self.harms(proposal, &item.author, player).then_some((to, bytes))
+    }
+
+    /// True if this player is one of those that a dealer chose.
+    pub(super) fn harms(&self, proposal: &Proposal, dealer: &[u8; 32], player: u8) -> bool {
+        let others = proposal.members().iter().filter(|member| member.identity.as_bytes() != dealer);
+        others.take(self.victims().into()).any(|member| member.index == player)
     }
 
     /// What is shown instead of an item.
@@ -190,7 +269,14 @@ impl Bad {
             | (Self::NoSet, Body::Set { .. }) => Vec::new(),
             (Self::JoinsOnly, Body::Join) => same,
             (Self::JoinsOnly, _) => Vec::new(),
-            (Self::Equivocates(victims), Body::Dealing { player, .. }) if player <= *victims => Vec::new(),
+            (Self::StaleRound, Body::Join) => same,
+            (Self::StaleRound, body) => {
+                let binding = Binding { round: proposal.round().saturating_sub(1), ..binding(proposal) };
+                vec![(to, Item::sign(&binding, body, &person.identity).bytes().to_vec())]
+            }
+            (Self::Equivocates(_), Body::Dealing { player, .. }) if self.harms(proposal, &person.public(), player) => {
+                Vec::new()
+            }
             (Self::Noise, _) => noise(to, &bytes),
             (Self::TwoVotes, Body::Vote { set }) => {
                 let other = sign(Body::Vote { set: keccak256(set) });
@@ -298,8 +384,8 @@ impl Dealing<'_> {
         let dealer = self.person.public();
         let receiver = self.proposal.members()[usize::from(self.player) - 1].identity;
         let context = self.commitment.digest(&binding, &dealer);
-        if let Bad::BadShares(victims) = bad {
-            if self.player > *victims {
+        if matches!(bad, Bad::BadShares(_)) {
+            if !bad.harms(self.proposal, &dealer, self.player) {
                 return None;
             }
             let sealed = seal(&[3; 32], &receiver, &context, &[self.player; 32]);
@@ -349,7 +435,7 @@ fn points(bad: &Bad, commitment: &Commitment) -> Option<Commitment> {
     Some(changed)
 }
 
-fn binding(proposal: &Proposal) -> Binding {
+pub(super) fn binding(proposal: &Proposal) -> Binding {
     Binding {
         group_id: proposal.group_id(),
         round: proposal.round(),

@@ -1,12 +1,15 @@
 //! What must hold when a ceremony is over.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "all other faults are done, not left undone")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{B256, U256};
 use lockstep_core::bls::{SecretKey, SecretShare};
-use lockstep_core::dkg::{Fault, FaultKind};
+use lockstep_core::dkg::{Fault, FaultKind, Kind, tolerated};
+use lockstep_core::group::Member;
 
-use super::bad::{Effect, ORDER};
+use super::bad::{Effect, ORDER, Role};
 use super::people::{Holder, group_of};
 use super::world::{Ending, World};
 use super::{Plan, Tally};
@@ -15,56 +18,86 @@ const DIGEST: B256 = B256::repeat_byte(0xd1);
 
 /// One key or a clean retry; who misbehaved is named, and nobody else is.
 pub(super) fn ending(plan: &Plan<'_>, world: &World, ending: &Ending, tally: &mut Tally) -> Result<(), String> {
-    let leads = |number: u8| {
-        let place = usize::try_from(plan.proposal.round()).unwrap_or_default() % plan.proposal.members().len();
-        let identity = plan.people[usize::from(number) - 1].public();
-        plan.proposal.members()[place].identity.as_bytes() == &identity
-    };
-    let deals =
-        |number: u8| plan.proposal.kind() != lockstep_core::dkg::Kind::Reshare || plan.holders.contains_key(&number);
-    let mut effects = BTreeMap::new();
-    for (number, bad) in &plan.bad {
-        tally.count(format!("  {bad:?}").split('(').next().unwrap_or_default().to_owned());
-        effects.insert(*number, bad.effect(deals(*number), leads(*number)));
-    }
-    for node in world.nodes.values().filter(|node| node.crashes > 0) {
-        tally.count("crash and restart");
-        let _ = node;
-    }
+    let effects: BTreeMap<_, _> =
+        plan.bad.iter().map(|(number, bad)| (*number, bad.effect(&role(plan, *number)))).collect();
     let named = named(world)?;
-    for fault in &named {
-        let blamed = plan.people.iter().find(|person| person.public() == fault.identity).map(|person| person.number);
-        if blamed.is_none_or(|number| !plan.bad.contains_key(&number)) && !may_name_honest(&fault.kind) {
-            let told = told(world);
-            return Err(format!("an honest member is blamed: {fault}; bad are {:?}{told}", plan.bad));
-        }
-    }
+    check_honest(plan, world, &named)?;
     let is_named =
         |number: u8| named.iter().any(|fault| fault.identity == plan.people[usize::from(number) - 1].public());
+    let made = matches!(ending, Ending::Key(_));
+    for (number, bad) in &plan.bad {
+        tally.misbehaved(bad, made, is_named(*number));
+    }
+    for fell in world.nodes.values().flat_map(|node| &node.fell) {
+        tally.count(format!("crash {fell}"));
+    }
+    let cut = !plan.cuts.is_empty();
+    if cut {
+        tally.count(format!("lines cut, {}", if made { "made" } else { "to be repeated" }));
+    }
+    let must_name = |effect: &Effect| match effect {
+        // What is held back of an honest member's words may be just those.
+        _ if cut => false,
+        Effect::KeyAndNamed => made,
+        Effect::Named => true,
+        Effect::Key | Effect::RetryNamed => false,
+    };
+    if let Some((number, _)) = effects.iter().find(|(number, effect)| must_name(effect) && !is_named(**number)) {
+        return Err(format!("nobody names m{number} of {:?}{}", plan.bad, told(world)));
+    }
     match ending {
         Ending::Key(holders) => {
             tally.count(format!("{:?} made", plan.proposal.kind()));
-            let unnamed =
-                effects.iter().find(|(number, effect)| **effect == Effect::KeyAndNamed && !is_named(**number));
-            if let Some((number, _)) = unnamed {
-                return Err(format!("nobody names m{number}, which {:?}", plan.bad[number]));
-            }
             one_outcome(holders)?;
             world.observed(plan, group_of(holders))
         }
         Ending::Retry => {
             tally.count(format!("{:?} to be repeated", plan.proposal.kind()));
-            if effects.values().all(|effect| *effect != Effect::RetryNamed) {
+            let mut culprits =
+                effects.iter().filter(|(_, effect)| matches!(effect, Effect::Named | Effect::RetryNamed));
+            if !cut && !culprits.any(|(number, _)| is_named(*number)) {
                 let told = told(world);
                 return Err(format!("no key although nothing prevented it; bad are {:?}{told}", plan.bad));
-            }
-            let mut culprits = effects.iter().filter(|(_, effect)| **effect == Effect::RetryNamed);
-            if !culprits.any(|(number, _)| is_named(*number)) {
-                return Err(format!("the round failed and nobody is named of {:?}: {named:?}", plan.bad));
             }
             Ok(())
         }
     }
+}
+
+/// What a misbehaving member is in this ceremony.
+fn role(plan: &Plan<'_>, number: u8) -> Role {
+    let person = &plan.people[usize::from(number) - 1];
+    let members = plan.proposal.members();
+    let place = usize::try_from(plan.proposal.round()).unwrap_or_default() % members.len();
+    let player = |member: &&Member| *member.identity.as_bytes() == person.public();
+    let bad: BTreeSet<_> = plan.bad.keys().map(|bad| plan.people[usize::from(*bad) - 1].public()).collect();
+    let harmed = |member: &&Member| plan.bad[&number].harms(&plan.proposal, &person.public(), member.index);
+    let honest = |member: &&Member| !bad.contains(member.identity.as_bytes());
+    let victims = members.iter().filter(harmed);
+    Role {
+        deals: plan.proposal.kind() != Kind::Reshare || plan.holders.contains_key(&number),
+        plays: members.iter().any(|member| player(&member)),
+        leads: player(&&members[place]),
+        victims: (victims.clone().count(), victims.filter(honest).count()),
+        bad_players: tolerated(members.len(), plan.proposal.threshold()),
+    }
+}
+
+/// Nobody is blamed who did nothing wrong.
+fn check_honest(plan: &Plan<'_>, world: &World, named: &BTreeSet<Fault>) -> Result<(), String> {
+    for fault in named {
+        let number = plan.people.iter().find(|person| person.public() == fault.identity).map(|person| person.number);
+        let is_bad = number.is_some_and(|number| plan.bad.contains_key(&number));
+        let crashed = number.and_then(|number| world.nodes.get(&number)).is_some_and(|node| node.crashes > 0);
+        let missed = may_miss_honest(&fault.kind, crashed || !plan.cuts.is_empty());
+        let withheld =
+            !plan.cuts.is_empty() && matches!(fault.kind, FaultKind::Revealed { .. } | FaultKind::UnseenLog { .. });
+        if !(is_bad || missed || withheld) {
+            let told = told(world);
+            return Err(format!("an honest member is blamed: {fault}; bad are {:?}{told}", plan.bad));
+        }
+    }
+    Ok(())
 }
 
 /// Where everybody stands, for people.
@@ -85,12 +118,11 @@ fn told(world: &World) -> String {
 fn named(world: &World) -> Result<BTreeSet<Fault>, String> {
     let mut named = BTreeSet::new();
     for node in world.nodes.values().filter(|node| node.bad.is_none()) {
-        let progress = node.ceremony.as_ref().map(lockstep_core::dkg::Ceremony::progress);
-        named.extend(progress.iter().flat_map(|progress| progress.faults.iter().cloned()));
+        named.extend(node.faults());
         if node.done.is_some() {
             continue;
         }
-        let last = node.failures.last().ok_or(format!("{:?} neither ends nor fails: {progress:?}", node.person))?;
+        let last = node.failures.last().ok_or(format!("{:?} neither ends nor fails{}", node.person, told(world)))?;
         if last.faults.is_empty() {
             return Err(format!("{:?} fails and names nobody{}", node.person, told(world)));
         }
@@ -98,9 +130,15 @@ fn named(world: &World) -> Result<BTreeSet<Fault>, String> {
     Ok(named)
 }
 
-/// Who waits for a set that some voted for and others could not is missed without being bad.
-const fn may_name_honest(kind: &FaultKind) -> bool {
-    matches!(kind, FaultKind::NoVote | FaultKind::NotReady)
+/// Whoever waits for a set that some voted for and others could not is missed without being bad. Whoever crashed may be late
+/// with what is due once, and so may those whose words are held back, but that is no excuse for saying something wrong, or
+/// something else than before.
+const fn may_miss_honest(kind: &FaultKind, late: bool) -> bool {
+    match kind {
+        FaultKind::NoVote | FaultKind::NotReady => true,
+        FaultKind::NotJoined | FaultKind::NoAck | FaultKind::NoLog | FaultKind::NoSet => late,
+        _ => false,
+    }
 }
 
 /// All have the same roster, and each has its share of it.

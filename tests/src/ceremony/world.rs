@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_core::dkg::{Phase, Receivers, observe};
+use lockstep_core::dkg::{Binding, Body, Item, Phase, Receipt, Receivers, observe};
 use lockstep_core::group::roster::Roster;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -29,9 +29,9 @@ pub struct World {
     /// Everything that was ever shown, with who was meant.
     heard: Vec<Vec<u8>>,
     pub(super) previous: Option<Roster>,
+    /// From whom to whom nothing comes yet.
+    cuts: BTreeMap<(u8, u8), Phase>,
 }
-
-const PHASES: [Phase; 5] = [Phase::Join, Phase::Deal, Phase::Log, Phase::Agree, Phase::Finish];
 
 impl World {
     pub(super) fn new(plan: &Plan<'_>, random: &mut StdRng, stale: &[Vec<u8>]) -> Self {
@@ -51,7 +51,7 @@ impl World {
             }
             nodes.insert(number, node);
         }
-        Self { nodes, stale: stale.to_vec(), heard: Vec::new(), previous }
+        Self { nodes, stale: stale.to_vec(), heard: Vec::new(), previous, cuts: plan.cuts.clone() }
     }
 
     /// Runs to the end.
@@ -59,17 +59,24 @@ impl World {
         self.restart()?;
         self.replay()?;
         self.settle(random)?;
-        // Whoever has come back counts its time anew, so the others may be further.
-        while let Some((number, phase)) = self.next_deadline(random) {
-            if let Some(node) = self.nodes.get_mut(&number) {
-                node.deadline(phase);
+        loop {
+            while let Some((number, phase)) = self.next_deadline(random) {
+                if let Some(node) = self.nodes.get_mut(&number) {
+                    node.deadline(phase);
+                }
+                // Whoever has come back counts its time anew, and hears something before it is over.
+                let fell = self.restart()?;
+                // Deadlines of one phase pass at about the same time, so not everything is heard between two of them.
+                let level = self.nodes.values().all(|node| node.next_deadline().is_none_or(|next| next > phase));
+                if level || fell || random.random_bool(0.3) {
+                    self.settle(random)?;
+                }
             }
-            self.restart()?;
-            // Deadlines of one phase pass at about the same time, so not everything is heard between two of them.
-            let last = self.nodes.values().map(|node| node.passed.len()).min() == Some(PHASES.len());
-            let level = self.nodes.values().all(|node| node.passed.last() >= Some(&phase));
-            if level || last || random.random_bool(0.3) {
-                self.settle(random)?;
+            // In the end everything comes through.
+            self.cuts.clear();
+            self.settle(random)?;
+            if self.next_deadline(random).is_none() {
+                break;
             }
         }
         self.replay()?;
@@ -78,16 +85,14 @@ impl World {
 
     /// Whose deadline passes next: the earliest phase first.
     fn next_deadline(&self, random: &mut StdRng) -> Option<(u8, Phase)> {
-        let next = |number: &u8| {
-            let passed = self.nodes.get(number).map_or(0, |node| node.passed.len());
-            PHASES.get(passed).map(|phase| (*number, *phase))
-        };
+        let next = |number: &u8| Some((*number, self.nodes.get(number)?.next_deadline()?));
         self.order(random).iter().filter_map(next).min_by_key(|(_, phase)| *phase)
     }
 
-    /// Whoever crashed comes back, and the others read it from the beginning.
-    fn restart(&mut self) -> Result<(), String> {
+    /// Whoever crashed comes back, and the others read it from the beginning. True if somebody did.
+    fn restart(&mut self) -> Result<bool, String> {
         let fallen: Vec<_> = self.nodes.iter().filter(|(_, node)| node.ceremony.is_none()).map(|it| *it.0).collect();
+        let fell = !fallen.is_empty();
         for number in fallen {
             // It may fall again while it starts.
             while let Some(node) = self.nodes.get_mut(&number).filter(|node| node.ceremony.is_none()) {
@@ -97,7 +102,7 @@ impl World {
                 node.read.remove(&number);
             }
         }
-        Ok(())
+        Ok(fell)
     }
 
     fn order(&self, random: &mut StdRng) -> Vec<u8> {
@@ -129,9 +134,9 @@ impl World {
     /// One pull of one item, sometimes of an old one as well. True if it was new.
     fn pull(&mut self, to: u8, from: u8, random: &mut StdRng) -> Result<bool, String> {
         let (Some(reader), Some(shower)) = (self.nodes.get(&to), self.nodes.get(&from)) else { return Ok(false) };
-        let hidden = shower.bad.as_ref().is_some_and(|bad| bad.hides(shower.passed.last().copied()));
-        let read = reader.read.get(&from).copied().unwrap_or_default();
-        if hidden || read >= shower.shown.len() {
+        let is_cut = self.cuts.get(&(from, to)).is_some_and(|until| reader.passed.last() < Some(until));
+        let (visible, read) = (shower.visible(), reader.read.get(&from).copied().unwrap_or_default());
+        if is_cut || read >= visible {
             return Ok(false);
         }
         let me = reader.person.public();
@@ -139,7 +144,7 @@ impl World {
             matches!(receivers, Receivers::All) || *receivers == Receivers::One(me)
         };
         // Sometimes a later item overtakes, and then comes twice.
-        let place = if random.random_bool(0.1) { random.random_range(0..shower.shown.len()) } else { read };
+        let place = if random.random_bool(0.1) { random.random_range(0..visible) } else { read };
         let item = shower.shown.get(place).filter(meant).map(|(_, item)| item.clone());
         let honest = shower.bad.is_none();
         let Some(reader) = self.nodes.get_mut(&to) else { return Ok(false) };
@@ -205,7 +210,6 @@ impl World {
 
     /// The outcome as anybody computes it who holds the logs that the certificate stands for.
     pub(super) fn observed(&self, plan: &Plan<'_>, roster: &Roster) -> Result<(), String> {
-        use lockstep_core::dkg::{Binding, Body, Item};
         let certificate = roster.certificate().ok_or("a roster without certificate")?;
         let proposal = &plan.proposal;
         let binding = Binding {
@@ -220,11 +224,31 @@ impl World {
             .collect();
         let set = items.get(&certificate.set).ok_or("nobody showed the set")?;
         let Body::Set { logs } = &set.body else { return Err("the set is no set".into()) };
-        let logs: Vec<_> = logs.iter().filter_map(|(_, digest)| items.get(digest)).map(Item::bytes).collect();
+        let logs: Vec<_> = logs.iter().filter_map(|(_, digest)| items.get(digest)).collect();
+        stays_secret(plan, &logs)?;
+        let logs: Vec<_> = logs.into_iter().map(Item::bytes).collect();
         let (seen, marks) = observe(proposal.clone(), self.previous.clone(), &logs).map_err(|it| it.to_string())?;
         if seen.digest() != roster.digest() || marks != certificate.marks {
             return Err("an observer computes another outcome from the logs".into());
         }
         Ok(())
     }
+}
+
+/// No honest player's share can be added up from what bad dealers dealt and what the others published.
+fn stays_secret(plan: &Plan<'_>, logs: &[&Item]) -> Result<(), String> {
+    let is_bad =
+        |identity: &[u8; 32]| plan.bad.keys().any(|bad| plan.people[usize::from(*bad) - 1].public() == *identity);
+    let honest = plan.proposal.members().iter().filter(|member| !is_bad(member.identity.as_bytes()));
+    for player in honest {
+        let known = |log: &&&Item| {
+            let Body::Log { receipts, .. } = &log.body else { return true };
+            let receipt = receipts.get(usize::from(player.index) - 1);
+            is_bad(&log.author) || matches!(receipt, Some(Receipt::Reveal(_)) | None)
+        };
+        if logs.iter().filter(known).count() == logs.len() {
+            return Err(format!("everybody knows the share of {}", player.name));
+        }
+    }
+    Ok(())
 }
