@@ -4,6 +4,12 @@
 //! order and more than once, members crash at any record and come back, up to f of them misbehave ([`bad`]), somebody holds
 //! back what goes over some lines, and items of earlier rounds are replayed. `checks.rs` says what must hold. A run is a
 //! function of its seed.
+//!
+//! That the checks can fail was tried with broken state machines, one fault at a time. Within 40 seeds these were found:
+//! shares that are not checked against the commitment, receipts whose signature is not, a vote for every set that a leader
+//! shows, a set elected by half a quorum, a seed forgotten in a crash, items forgotten in a crash. These need rarer
+//! coincidences than 40 seeds have, and fail tests of `lockstep_core::dkg` at once: proofs of possession and constants of a
+//! reshare that are not checked, and outcomes with shares that everybody knows.
 
 #![expect(
     clippy::arithmetic_side_effects,
