@@ -83,6 +83,12 @@ test-scenarios: ## DIR=folder: the derivation core against a folder of scenario 
 	@test -n "$(DIR)" || { echo "usage: make test-scenarios DIR=folder"; exit 64; }
 	LOCKSTEP_SCENARIOS="$(abspath $(DIR))" cargo test --locked -p lockstep-tests --test it scenarios -- --nocapture
 
+N ?= 20
+.PHONY: ceremony
+ceremony: build ## N=20: a key ceremony and two handovers by real processes while payments flow; then 64 in one process
+	cargo run --locked -p lockstep-tests --bin handover -- --members $(N)
+	$(MAKE) ceremony-inprocess N=64
+
 SEEDS ?= 200
 .PHONY: sim
 sim: ## SEEDS=200: the simulator: crashes, lost and repeated pulls, a liar
@@ -92,7 +98,6 @@ sim: ## SEEDS=200: the simulator: crashes, lost and repeated pulls, a liar
 sim-ceremony: ## SEEDS=200: simulated key ceremonies: bad members, crashes, lost time
 	cargo run --locked -p lockstep-tests --bin ceremony -- --seeds $(SEEDS)
 
-N ?= 20
 .PHONY: ceremony-inprocess
 ceremony-inprocess: ## N=20: a ceremony and two reshares in one process, and what they cost each member
 	cargo run --locked --release -p lockstep-tests --bin ceremony -- --members $(N)

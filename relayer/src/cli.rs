@@ -1,6 +1,7 @@
 //! The command line: results as JSON on standard output, one line on standard error when something is wrong, and an exit
 //! code that says what kind of wrong.
 
+mod ceremony;
 mod devnet;
 mod govern;
 mod group;
@@ -20,17 +21,18 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+pub use ceremony::{CeremonyCommand, JoinArgs, StartArgs, StatusArgs};
 pub use devnet::{DemoArgs, DevnetArgs};
 pub use govern::{
     ApproveArgs, ChainArgs, GovernCommand, ListArgs, OutboundArgs, ProposeArgs, SubmitArgs, SwitchArgs, What,
 };
 pub use group::{CodeArgs, GroupCommand};
 pub use inspect::{InspectCommand, MemoArgs, VerifySignatureArgs};
-pub use keygen::{KeygenCommand, KeygenGroupArgs, KeygenMemberArgs};
 pub use keys::{
     AcceptArgs, BackupArgs, ChangeArgs, ExportArgs, Import, ImportArgs, KeyFileArgs, KeysCommand, NewPassphraseArgs,
     ShowArgs,
 };
+pub use keygen::{KeygenCommand, KeygenMemberArgs};
 pub use link::LinkArgs;
 pub use memo::{CallArgs, MemoCommand, PolicyArg, RegisterMemoArgs, RegistrationArgs};
 pub use pay::{BalanceArgs, OnceArgs, PayArgs, RegisterArgs, UserArgs};
@@ -55,12 +57,15 @@ configuration, 70 halted at a contradiction: a person must look, 75 try again la
 /// What the binary can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make keys: a member's own, or a group's by a trusted dealer
+    /// Make a member's own keys
     #[command(subcommand)]
     Keygen(KeygenCommand),
     /// Look after a member's keys: passphrase, backup, export, import, and a restored database
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Make the group's key together with the other members, or hand it on to other members
+    #[command(subcommand)]
+    Ceremony(CeremonyCommand),
     /// Run one member until SIGTERM or SIGINT
     Run(MemberArgs),
     /// Run everything on this machine until interrupted: a chain, a ledger, four members, two example contracts
@@ -129,6 +134,7 @@ pub async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Keygen(command) => keygen::run(command),
         Command::Keys(command) => keys::run(command).await,
+        Command::Ceremony(command) => Box::pin(ceremony::run(command)).await,
         Command::Run(args) => service::run(&args).await,
         Command::Devnet(args) => devnet::devnet(&args).await,
         Command::Pay(args) => pay::pay(&args).await,

@@ -220,7 +220,7 @@ pub fn read_group_file(path: &Path) -> Result<GroupFile, ConfigError> {
     toml::from_str(&text).map_err(|error| ConfigError::syntax(path, &text, &error))
 }
 
-fn read_text(path: &Path) -> Result<String, ConfigError> {
+pub(crate) fn read_text(path: &Path) -> Result<String, ConfigError> {
     let at = || path.to_path_buf();
     let metadata = std::fs::metadata(path).map_err(|source| ConfigError::Read { path: at(), source })?;
     if metadata.len() > FILE_BYTES_MAX {

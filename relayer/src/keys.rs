@@ -4,6 +4,7 @@
 //! at all ([`Keyring`]). No secret is ever shown: not by `Debug`, not in an error, not in a log.
 
 mod cost;
+#[cfg(any(test, feature = "test-dealer"))]
 mod deal;
 mod disk;
 mod envelope;
@@ -25,7 +26,8 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::{Keystore, Seed};
 
 pub use cost::{Cost, CostError, Floor};
-pub use deal::{DealError, DealMember, DealTerms, Dealt, XIN, deal};
+#[cfg(any(test, feature = "test-dealer"))]
+pub use deal::{DealError, DealMember, DealTerms, Dealt, deal};
 pub use disk::FileError;
 pub use envelope::EnvelopeError;
 pub use error::KeyError;
@@ -36,6 +38,9 @@ pub use web3::{Web3Error, read_web3};
 
 /// What a member's key file is called.
 pub const KEY_FILE: &str = "member.keys";
+
+/// XIN on the ledger's API: what a registration is paid in unless a group says otherwise.
+pub const XIN: Uuid = Uuid::from_u128(0xc94a_c88f_4671_3976_b60a_0906_4f18_11e8);
 
 /// Gives 32 random bytes at each call. Passed in, so that tests can repeat what happened.
 pub type Entropy<'a> = &'a mut dyn FnMut() -> [u8; 32];

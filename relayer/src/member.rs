@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use alloy::signers::local::PrivateKeySigner;
 use lockstep_core::group::Group;
+use lockstep_core::group::roster::Roster;
 use lockstep_core::machine::{ContractPlace, Rules};
 use lockstep_core::mixin::PrivateKey;
 use lockstep_core::trace::ChainId;
@@ -14,9 +15,10 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::answers::{Answers, OwnStatus};
+use crate::ceremony::{Ceremonies, Places};
 use crate::checkpoints::{CheckpointError, Checkpoints};
 use crate::config::MemberConfig;
 use crate::driver::{Driver, DriverError, INPUTS_MAX, Input};
@@ -110,6 +112,7 @@ struct Parts {
     rosters: Rosters,
     signer: Signer,
     word: Word,
+    ceremonies: Ceremonies,
     checkpoints: Checkpoints,
     governance: Governance,
 }
@@ -133,6 +136,9 @@ impl Parts {
         let own = secrets.identity.verifying_key().to_bytes();
         let rosters = Rosters::new(own, known, driver.addresses(), directory.clone());
         let local = Local::new(directory, secrets.identity, seconds).map_err(MemberError::Peer)?;
+        let places = Places { group: config.group.clone(), data: config.data.clone() };
+        let ceremonies = Ceremonies::new(store.clone(), local.clone(), &config.peer, keys.clone(), places);
+        let ceremonies = ceremonies.map_err(MemberError::PeerClient)?;
         let peers = PeerClient::new(local.clone(), &config.peer).map_err(MemberError::PeerClient)?;
         let spend = PrivateKey::from_ed25519_seed(secrets.ledger.spend_private_key.expose());
         let signer = Signer::new(rosters.clone(), keys, store.clone());
@@ -158,6 +164,7 @@ impl Parts {
             rosters,
             signer,
             word,
+            ceremonies,
             checkpoints,
             governance,
         })
@@ -185,7 +192,14 @@ impl Parts {
         let answers =
             Answers::new(self.store.clone(), self.checkpoints.clone(), governance.clone(), served, self.word, halt);
         let answers = Arc::new(answers);
-        tasks.spawn("peer.server", |stop| serve_peers(self.peer, peer::router(self.local, answers), stop));
+        let guests = peer::ceremony_router(self.local.clone(), self.ceremonies.speaker());
+        let router = peer::router(self.local, answers).merge(guests);
+        tasks.spawn("peer.server", |stop| serve_peers(self.peer, router, stop));
+        let (ceremonies, learner) = (self.ceremonies, self.rosters.clone());
+        tasks.spawn(
+            "ceremony",
+            |stop| async move { Ok(ceremonies.serve(|roster| learn(&learner, roster), stop).await?) },
+        );
         let status =
             OwnStatus::new(self.config.member.into(), self.rosters.clone(), self.store.clone(), governance.clone());
         tasks.spawn("api.server", |stop| async move { Ok(api::serve(self.api, status, stop).await?) });
@@ -243,6 +257,14 @@ impl Parts {
             });
         }
         Ok(tasks)
+    }
+}
+
+/// Tells the member's tasks of a generation that a ceremony has made.
+fn learn(rosters: &Rosters, roster: Roster) {
+    let generation = roster.generation();
+    if let Err(error) = rosters.learn(roster) {
+        error!(generation, %error, "the roster of a ceremony is not taken in");
     }
 }
 

@@ -110,13 +110,22 @@ pub fn known_generations(group: &Group, config: &MemberConfig) -> Result<Generat
     Ok(known)
 }
 
-/// Opens the key file. Quick key derivation is for groups of development chains only.
+/// Opens the key file of a member of a group.
 ///
 /// # Errors
 /// Says why it stays closed.
 pub fn unlock(config: &MemberConfig, group: &Group) -> Result<Keyring, KeyError> {
-    let mut chains = group.chains().keys().peekable();
-    let is_development = chains.peek().is_some() && chains.all(|id| DEVELOPMENT_CHAINS.contains(id));
+    unlock_for_chains(config, group.chains().keys().copied())
+}
+
+/// Opens the key file of a member of a group that serves these chains. Quick key derivation is for groups of development
+/// chains only.
+///
+/// # Errors
+/// No passphrase, or a file that it does not open.
+pub fn unlock_for_chains(config: &MemberConfig, chains: impl IntoIterator<Item = ChainId>) -> Result<Keyring, KeyError> {
+    let mut chains = chains.into_iter().peekable();
+    let is_development = chains.peek().is_some() && chains.all(|id| DEVELOPMENT_CHAINS.contains(&id));
     let floor = if is_development { Floor::Development } else { Floor::Standard };
     let passphrase = Source::of_keys(config.passphrase_file.as_deref()).read()?;
     Keyring::open(&config.keys, &passphrase, floor)

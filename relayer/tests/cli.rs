@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use lockstep::keys::Keyring;
 use lockstep_core::bls::{DST, SecretKey};
@@ -174,11 +174,13 @@ fn write_passphrase(path: &Path) {
 }
 
 #[test]
-fn dealt_group_should_be_complete_marked_and_only_for_development() {
+fn operators_should_make_a_group_without_anybody_who_knows_its_key() {
     let folder = tempfile::tempdir().expect("a folder");
     let lockstep = |arguments: &[&str]| lockstep_in(folder.path(), arguments);
     write_passphrase(&folder.path().join("passphrase"));
     let names = ["alice", "bob", "carol", "dave"];
+    let listeners = names.map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let ports = listeners.map(|listener| listener.local_addr().expect("bound").port());
     for name in names {
         let said = lockstep(&["keygen", "member", "--out", name, "--name", name, "--passphrase-file", "passphrase"]);
         assert_eq!(said.code, 0, "{}", said.err);
@@ -186,22 +188,48 @@ fn dealt_group_should_be_complete_marked_and_only_for_development() {
     let again = lockstep(&["keygen", "member", "--out", "alice", "--name", "alice", "--passphrase-file", "passphrase"]);
     assert_eq!(again.code, 64, "keys are not overwritten");
 
-    let deal = [&["keygen", "group", "--passphrase-file", "passphrase", "--members"][..], &names].concat();
-    let real = lockstep(&[&deal[..], &["--chains", "1"]].concat());
-    assert_eq!(real.code, 1);
-    assert!(real.err.contains("chains 31337 to 31346 only, not for 1"), "{}", real.err);
-    assert!(!folder.path().join("group.toml").exists());
+    let members: Vec<_> =
+        names.iter().zip(ports).map(|(name, port)| format!("{name}@http://127.0.0.1:{port}")).collect();
+    let start =
+        [&["ceremony", "start", "--members"][..], members.iter().map(String::as_str).collect::<Vec<_>>().as_slice()]
+            .concat();
+    assert_eq!(lockstep(&["ceremony", "start"]).code, 1, "whose key?");
+    let minority = lockstep(&[&start[..], &["--threshold", "2"]].concat());
+    assert!(minority.code == 1 && minority.err.contains("`threshold`"), "{}", minority.err);
+    let started = lockstep(&start);
+    assert_eq!(started.code, 0, "{}", started.err);
+    assert_eq!(lockstep(&start).code, 64, "a proposal is not overwritten");
 
-    let dealt = lockstep(&deal);
-    assert_eq!(dealt.code, 0, "{}", dealt.err);
-    assert!(dealt.err.contains("trusted dealer") && dealt.err.contains("31337 to 31346"), "{}", dealt.err);
-    let check = lockstep(&["group", "check"]);
+    for (index, (name, port)) in (1..).zip(names.iter().zip(ports)) {
+        let config = format!(
+            "member = {index}\npassphrase_file = \"../passphrase\"\nkeys = \"member.keys\"\ndata = \".\"\n\
+             group = \"group.toml\"\n[ledger]\napi = \"http://127.0.0.1:1\"\nkernel = [\"http://127.0.0.1:2\"]\n\
+             [listen]\npeer = \"127.0.0.1:{port}\"\n[chains.31337]\nrpc = [\"http://127.0.0.1:3\"]\n"
+        );
+        std::fs::write(folder.path().join(name).join("member.toml"), config).expect("written");
+    }
+    let alone = lockstep(&["ceremony", "status", "--config", "alice/member.toml"]);
+    assert_eq!((alone.code, alone.out.contains("no ceremony")), (75, true), "{}", alone.err);
+    let join = |name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+        let config = format!("{name}/member.toml");
+        command.current_dir(folder.path()).args(["ceremony", "join", "proposal.toml", "--config", &config]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started")
+    };
+    let outputs = names.map(join).map(|child| child.wait_with_output().expect("ended"));
+    for output in &outputs {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let files = names.map(|name| std::fs::read_to_string(folder.path().join(name).join("group.toml")).expect("there"));
+    assert!(files.iter().all(|file| *file == files[0]), "the same file at all members");
+    let check = lockstep(&["group", "check", "alice/group.toml"]);
     let summary: Value = serde_json::from_str(&check.out).expect("JSON");
-    assert_eq!((&summary["threshold"], &summary["dealer"]), (&3.into(), &true.into()));
-    assert_eq!(lockstep(&["group", "digest"]).out.trim(), summary["digest"].as_str().expect("a digest"));
+    assert_eq!(summary["threshold"], 3);
     let dave = Keyring::peek(&folder.path().join("dave/member.keys")).expect("a key file");
     assert_eq!(dave.shares.iter().map(|share| share.index).collect::<Vec<_>>(), [4]);
-    assert_eq!(lockstep(&deal).code, 64, "neither the group file nor shares are overwritten");
+    let status = lockstep(&["ceremony", "status", "--config", "alice/member.toml", "--json"]);
+    let status: Value = serde_json::from_str(&status.out).expect("JSON");
+    assert_eq!(status[0]["outcome"]["ended"], "done");
 }
 
 #[test]

@@ -2,4 +2,5 @@
 
 pub mod ceremony;
 pub mod gas;
+pub mod handover;
 pub mod sim;

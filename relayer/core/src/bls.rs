@@ -5,7 +5,7 @@
 //! exception is a [`PartialSignature`], which stays bytes until [`GroupKey::recover`] has checked the aggregate.
 //!
 //! Only safe parts of `blst` are used. What they lack is arithmetic of public scalars, for Lagrange coefficients and for
-//! the trusted dealer of development chains; that is done with `U256` modulo the group order.
+//! the dealer of tests; that is done with `U256` modulo the group order.
 
 use std::fmt;
 
@@ -16,12 +16,14 @@ use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
 pub mod commitment;
+#[cfg(any(test, feature = "test-dealer"))]
 mod dealer;
 pub mod inspect;
 mod point;
 mod scalar;
 mod threshold;
 
+#[cfg(any(test, feature = "test-dealer"))]
 pub use dealer::Dealing;
 pub use point::{PublicKey, Signature};
 pub(crate) use threshold::check_size;

@@ -38,7 +38,7 @@ pub const GAS_BOUNDS: (u32, u32) = (50_000, 5_000_000);
 pub const DELAY_MAX_S: u64 = 30 * 24 * 3600;
 /// Smallest payment and smallest refund of an asset that the file does not list: 0.0001 (DESIGN.md section 9).
 pub const UNLISTED: AssetTerms = AssetTerms { minimum: Amount::from_units(10_000), floor: Amount::from_units(10_000) };
-/// Chains that run on one machine for development. Only on these may a dealer-made group work.
+/// Chains that run on one machine for development.
 pub const DEVELOPMENT_CHAINS: std::ops::RangeInclusive<ChainId> = 31_337..=31_346;
 
 /// A member as the others know it.
@@ -122,7 +122,6 @@ pub struct Delays {
 pub struct Group {
     id: B256,
     generation: u32,
-    dealer: bool,
     key: GroupKey,
     members: Vec<Member>,
     chains: BTreeMap<ChainId, Chain>,
@@ -144,7 +143,6 @@ impl Group {
         let group = Self {
             id: file::hash("group_id", &file.group_id)?,
             generation: file.generation,
-            dealer: file.dealer,
             key: GroupKey::new(file.threshold, key, shares).map_err(GroupError::Key)?,
             caps: file::caps(&file.caps, &chains)?,
             assets: file::assets(&file.assets)?,
@@ -157,16 +155,29 @@ impl Group {
         Ok(group)
     }
 
+    /// Checks the parts of a group file that no ceremony makes, before there is a key.
+    ///
+    /// # Errors
+    /// The first rule that is broken, with the place in the file.
+    pub fn check_terms(
+        chains: &[ChainFile],
+        assets: &[AssetFile],
+        caps: &[CapsFile],
+        delays: &DelaysFile,
+    ) -> Result<(), GroupError> {
+        let chains = file::chains(chains)?;
+        file::caps(caps, &chains)?;
+        file::assets(assets)?;
+        file::delays(delays)?;
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), GroupError> {
         if self.id.is_zero() {
             return Err(GroupError::Zero { field: "group_id".into() });
         }
         if self.generation != 0 {
             return Err(GroupError::Generation(self.generation));
-        }
-        let foreign = self.chains.keys().find(|id| !DEVELOPMENT_CHAINS.contains(id));
-        if let (true, Some(chain)) = (self.dealer, foreign) {
-            return Err(GroupError::DealerOnRealChain { chain: *chain });
         }
         Ok(())
     }
@@ -184,11 +195,6 @@ impl Group {
     /// How many must sign.
     pub const fn threshold(&self) -> u8 {
         self.key.threshold()
-    }
-
-    /// Whether one party made all shares and might have kept them.
-    pub const fn is_dealer_made(&self) -> bool {
-        self.dealer
     }
 
     /// Verifies what the group signs, and with the members' public shares who signed wrongly.
@@ -398,14 +404,6 @@ pub enum GroupError {
     UnknownChain {
         /// Place in the file.
         field: String,
-        /// The chain.
-        chain: ChainId,
-    },
-    /// A key that one party made is good for development only.
-    #[error(
-        "the group key was made by a dealer (`dealer = true`), which is for chains 31337 to 31346 only, not for {chain}"
-    )]
-    DealerOnRealChain {
         /// The chain.
         chain: ChainId,
     },

@@ -119,7 +119,6 @@ pub(super) fn summary(group: &Group) -> Value {
         "group_id": group.id(),
         "digest": group.digest(),
         "generation": group.generation(),
-        "dealer": group.is_dealer_made(),
         "threshold": group.threshold(),
         "key": hex::encode(group.key().key().compress()),
         "members": group.members().iter().map(member).collect::<Vec<_>>(),

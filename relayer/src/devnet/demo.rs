@@ -11,7 +11,7 @@ use lockstep_core::operation::Operation;
 use lockstep_core::{Account, Amount, AssetId, B256, Mix, Uuid};
 
 use super::examples::{Examples, LOOK, PATIENCE};
-use super::network::{BTC, CHAIN, Network, NetworkConfig, Ports};
+use super::network::{BTC, CHAIN, MEMBERS, Network, NetworkConfig, Ports};
 use crate::api::Status;
 use crate::evm::abi::{Group, Vault};
 use crate::evm::calldata::process_word;
@@ -29,7 +29,12 @@ const VICTIM: usize = 3;
 pub async fn run(folder: &Path) -> Result<()> {
     let begun = Instant::now();
     let mut say = |line: &str| print(begun, line);
-    let config = NetworkConfig { folder: folder.to_path_buf(), binary: std::env::current_exe()?, ports: Ports::Free };
+    let config = NetworkConfig {
+        folder: folder.to_path_buf(),
+        binary: std::env::current_exe()?,
+        ports: Ports::Free,
+        members: MEMBERS,
+    };
     let mut network = Box::pin(Network::start(config, &mut say)).await?;
     let outcome = Box::pin(Demo::new(begun, &mut network)?.play()).await;
     let stopped = network.stop().await;

@@ -1,17 +1,13 @@
-//! A whole development network on one machine: a chain, a ledger, users, a dealt group, its contract, and its members as
+//! A whole development network on one machine: a chain, a ledger, users, a group that makes its key in a ceremony, its contract, and its members as
 //! processes of their own.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use alloy::primitives::{Address, U256};
-use alloy::providers::Provider;
-use anyhow::{Context, Result, bail, ensure};
-use lockstep_core::group::{AssetFile, Group, GroupFile};
+use alloy::primitives::Address;
+use anyhow::{Context, Result, bail};
+use lockstep_core::group::{Group, GroupFile};
 use lockstep_core::trace::ChainId;
 use lockstep_core::{Amount, Uuid};
 use serde::Deserialize;
@@ -19,11 +15,13 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::anvil::{Anvil, AnvilConfig, DEVELOPER, ForgeScript, run_forge_script};
+use super::ceremony::{self, Cost};
+use super::home::{Home, Place, Wiring, loopback};
 use super::ledger::{self, LedgerConfig, Operator, RunningLedger};
 use super::process::MemberProcess;
 use crate::config;
 use crate::evm::provider::{EvmProvider, provider};
-use crate::keys::{Cost, DealMember, DealTerms, KEY_FILE, Keyring, MemberKeys, Passphrase, XIN, deal, system_entropy};
+use crate::keys::{XIN, system_entropy};
 use crate::ledger::{Keystore, SafeApi, Seed};
 
 /// The chain of every development network (DESIGN.md section 9).
@@ -36,8 +34,6 @@ pub const MEMBERS: u8 = 4;
 pub const USERS: [&str; 4] = ["alice", "bob", "vault", "reverter"];
 /// What the faucet gives each user: of XIN for fees, of BTC to play with.
 const GIFT: [(Uuid, u128); 2] = [(XIN, 100_000_000), (BTC, 10_000_000_000)];
-/// Gas money of a member: 100 ether of the development chain.
-const GAS_MONEY_WEI: u128 = 100_000_000_000_000_000_000;
 /// A script compiles the contracts first, where that was not done yet.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long a member may take until it answers.
@@ -61,6 +57,8 @@ pub struct NetworkConfig {
     pub binary: PathBuf,
     /// Which ports.
     pub ports: Ports,
+    /// How many members.
+    pub members: u8,
 }
 
 /// A running network. [`Network::stop`] ends it in order; dropping it kills the processes.
@@ -74,6 +72,10 @@ pub struct Network {
     pub group: Group,
     /// Members' processes, in the order of their indexes.
     pub members: Vec<MemberProcess>,
+    /// Members' folders, in the order of their indexes.
+    pub homes: Vec<Home>,
+    /// What the ceremony of the group's key cost each of them.
+    pub costs: Vec<Cost>,
     /// Credentials of the users, by name.
     pub users: BTreeMap<String, Keystore>,
     /// The chain.
@@ -82,6 +84,7 @@ pub struct Network {
     pub operator: Operator,
     anvil: Anvil,
     ledger: RunningLedger,
+    poll_ms: u64,
     stop: CancellationToken,
 }
 
@@ -98,7 +101,7 @@ impl Network {
     /// # Errors
     /// Says which part did not come up, and why.
     pub async fn start(config: NetworkConfig, say: &mut dyn FnMut(&str)) -> Result<Self> {
-        let NetworkConfig { folder, binary, ports } = config;
+        let NetworkConfig { folder, binary, ports, members } = config;
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let folder = folder.canonicalize()?;
         let stop = CancellationToken::new();
@@ -119,13 +122,29 @@ impl Network {
         let operator = Operator::new(&format!("http://{}", ledger.api))?;
 
         let users = make_users(&operator, &folder, &USERS).await?;
-        let names: Vec<String> = (1..=MEMBERS).map(|index| format!("member-{index}")).collect();
+        let names: Vec<String> = (1..=members).map(|index| format!("member-{index}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let accounts = make_users(&operator, &folder, &names).await?;
-        let places = (0..u16::from(MEMBERS)).map(|index| Place::new(index, ports)).collect::<Result<Vec<_>>>()?;
-        let mut keys = make_members(&accounts, &chain).await?;
-        let mut file = deal_group(&mut keys, &places)?;
-        say(&format!("group     {} members, threshold {}, key by a trusted dealer", MEMBERS, file.threshold));
+        let poll_ms = if ports == Ports::Free { 100 } else { 250 };
+        let wiring = Wiring {
+            ledger: format!("http://{}", ledger.api),
+            kernel: format!("http://{}", ledger.kernel),
+            chain: anvil.url(),
+            poll_ms,
+        };
+        let mut homes = Vec::new();
+        for (index, name) in (1..=members).zip(&names) {
+            let keystore = accounts.get(*name).context("an account for each member")?;
+            let home = Home::make(folder.join(name), name, keystore, Place::new(index, ports)?, &chain).await?;
+            home.configure(&wiring, "group.toml", None)?;
+            homes.push(home);
+        }
+        let (begun, before) = (Instant::now(), ceremony::processor_time_of_children());
+        let mut file = ceremony::first(&folder, &homes, &binary).await?;
+        let cpu = ceremony::processor_time_of_children().saturating_sub(before);
+        let costs = ceremony::first_costs(&homes, begun.elapsed(), cpu).await?;
+        let (threshold, took) = (file.threshold, begun.elapsed().as_secs_f32());
+        say(&format!("ceremony  {members} members made a key in {took:.1} s, {threshold} of them must sign"));
 
         let group_path = folder.join("group.toml");
         write_group(&group_path, &file)?;
@@ -135,12 +154,26 @@ impl Network {
         let contract = group.contract(CHAIN).context("no contract after the deployment")?;
         say(&format!("contract  group contract {contract} deployed by forge script"));
 
-        let mut network =
-            Self { group_path, group, members: Vec::new(), users, chain, operator, anvil, ledger, stop, folder };
-        for (keys, place) in keys.iter().zip(&places) {
-            let process = network.start_member(keys, place, &binary, ports)?;
-            network.members.push(process);
+        let mut members = Vec::new();
+        for home in &homes {
+            home.configure(&wiring, "../group.toml", Some(group.digest()))?;
+            members.push(home.start(&binary)?);
         }
+        let mut network = Self {
+            folder,
+            group_path,
+            group,
+            members,
+            homes,
+            costs,
+            users,
+            chain,
+            operator,
+            anvil,
+            ledger,
+            poll_ms,
+            stop,
+        };
         for member in &mut network.members {
             member.ready(MEMBER_TIMEOUT).await?;
             say(&format!("member {}  peer {}, status http://{}/status", member.index(), member.peer(), member.api()));
@@ -175,6 +208,16 @@ impl Network {
         self.anvil.url()
     }
 
+    /// What members must know to reach ledger and chain.
+    pub(super) fn wiring(&self) -> Wiring {
+        Wiring {
+            ledger: self.ledger_url(),
+            kernel: format!("http://{}", self.ledger.kernel),
+            chain: self.chain_url(),
+            poll_ms: self.poll_ms,
+        }
+    }
+
     /// Ends members, ledger and chain, in this order.
     ///
     /// # Errors
@@ -188,75 +231,13 @@ impl Network {
         ledger.stopped().await?;
         Ok(anvil.stop().await?)
     }
-
-    fn start_member(&self, keys: &MemberKeys, place: &Place, binary: &Path, ports: Ports) -> Result<MemberProcess> {
-        let index = place.index;
-        let folder = self.folder.join(format!("member-{index}"));
-        std::fs::create_dir_all(folder.join("keys"))?;
-        save_keys(&folder.join("keys"), keys)?;
-        let takeover_ms = 1_000;
-        let poll_ms = if ports == Ports::Free { 100 } else { 250 };
-        let text = format!(
-            "# Member {index} of a development network.\n\
-             data = \".\"\n\
-             group = \"../group.toml\"\n\
-             passphrase_file = \"keys/passphrase\"\n\
-             group_digest = \"{digest}\"\n\
-             member = {index}\n\n\
-             [ledger]\n\
-             api = \"{api}\"\n\
-             kernel = [\"http://{kernel}\"]\n\
-             settle_ms = 0\n\
-             poll_ms = {poll_ms}\n\n\
-             [listen]\n\
-             peer = \"{peer}\"\n\
-             api = \"{status}\"\n\n\
-             [submit]\n\
-             takeover_ms = {takeover_ms}\n\n\
-             [chains.{CHAIN}]\n\
-             rpc = [\"{chain}\"]\n\
-             poll_ms = {poll_ms}\n",
-            digest = self.group.digest(),
-            api = self.ledger_url(),
-            kernel = self.ledger.kernel,
-            peer = place.peer,
-            status = place.api,
-            chain = self.chain_url(),
-        );
-        let config = folder.join("member.toml");
-        std::fs::write(&config, text)?;
-        MemberProcess::start(index, binary, &config, place.peer, place.api)
-    }
 }
 
-/// Where a member listens.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    index: u8,
-    peer: SocketAddr,
-    api: SocketAddr,
-}
-
-impl Place {
-    fn new(index: u16, ports: Ports) -> Result<Self> {
-        let (peer, api) = match ports {
-            Ports::Fixed => (loopback(7701_u16.saturating_add(index)), loopback(7801_u16.saturating_add(index))),
-            Ports::Free => (free_address()?, free_address()?),
-        };
-        Ok(Self { index: u8::try_from(index)?.saturating_add(1), peer, api })
-    }
-}
-
-fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-}
-
-/// An address that is free now; another process may still take it before the member does, who then says so.
-fn free_address() -> Result<SocketAddr> {
-    Ok(std::net::TcpListener::bind(loopback(0))?.local_addr()?)
-}
-
-async fn make_users(operator: &Operator, folder: &Path, names: &[&str]) -> Result<BTreeMap<String, Keystore>> {
+pub(super) async fn make_users(
+    operator: &Operator,
+    folder: &Path,
+    names: &[&str],
+) -> Result<BTreeMap<String, Keystore>> {
     let mut users = BTreeMap::new();
     for name in names {
         let (session, spend) = (Seed::new(system_entropy()), Seed::new(system_entropy()));
@@ -270,55 +251,6 @@ async fn make_users(operator: &Operator, folder: &Path, names: &[&str]) -> Resul
         users.insert((*name).to_owned(), keystore);
     }
     Ok(users)
-}
-
-async fn make_members(accounts: &BTreeMap<String, Keystore>, chain: &EvmProvider) -> Result<Vec<MemberKeys>> {
-    let mut members = Vec::new();
-    for (name, keystore) in accounts {
-        let keys = MemberKeys::generate(name, Some(keystore.clone()), &mut system_entropy)?;
-        let money = (keys.evm.address(), U256::from(GAS_MONEY_WEI));
-        chain.raw_request::<_, ()>("anvil_setBalance".into(), money).await.context("cannot give gas money")?;
-        members.push(keys);
-    }
-    Ok(members)
-}
-
-/// Writes a member's key file and its passphrase beside it: quick to open, and worth nothing.
-fn save_keys(folder: &Path, keys: &MemberKeys) -> Result<()> {
-    let passphrase = Passphrase::random(&mut system_entropy);
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(folder.join("passphrase"))
-        .with_context(|| format!("cannot write a passphrase into {}", folder.display()))?;
-    file.write_all(passphrase.expose().as_bytes())?;
-    Keyring::create(&folder.join(KEY_FILE), &passphrase, Cost::QUICK, keys.clone())?;
-    Ok(())
-}
-
-fn deal_group(keys: &mut [MemberKeys], places: &[Place]) -> Result<GroupFile> {
-    let member = |(keys, place): (&MemberKeys, &Place)| DealMember {
-        keys: keys.public(),
-        peer: format!("http://{}", place.peer),
-    };
-    let members: Vec<_> = keys.iter().zip(places).map(member).collect();
-    let terms =
-        DealTerms { threshold: None, chains: vec![CHAIN], fee_asset: XIN, fee_amount: Amount::from_units(1_000_000) };
-    let dealt = deal(&members, &terms, &mut system_entropy)?;
-    ensure!(dealt.shares.len() == keys.len(), "the dealer made another number of shares");
-    for (keys, share) in keys.iter_mut().zip(dealt.shares) {
-        keys.hold(share)?;
-    }
-    let mut file = dealt.file;
-    // Nobody waits a minute for a demonstration.
-    file.delays.unknown = 2;
-    let asset = |uuid, symbol: &str| {
-        let least = Amount::from_units(10_000);
-        AssetFile { id: uuid, symbol: symbol.into(), minimum: least, floor: least }
-    };
-    file.assets = vec![asset(XIN, "XIN"), asset(BTC, "BTC")];
-    Ok(file)
 }
 
 fn write_group(path: &Path, file: &GroupFile) -> Result<()> {

@@ -58,6 +58,11 @@ impl MemberProcess {
         self.index
     }
 
+    /// Its configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// Where its peers reach it.
     pub const fn peer(&self) -> SocketAddr {
         self.peer
@@ -135,11 +140,6 @@ impl MemberProcess {
     /// When the system does not say.
     pub async fn wait(&mut self) -> Result<ExitStatus> {
         self.child.wait().await.context("cannot wait for a member")
-    }
-
-    /// Its configuration.
-    pub fn config(&self) -> &Path {
-        &self.config
     }
 
     /// How it ended, if it did.

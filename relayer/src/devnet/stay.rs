@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::examples::Examples;
-use super::network::{Network, NetworkConfig, Ports};
+use super::network::{MEMBERS, Network, NetworkConfig, Ports};
 use crate::supervisor::stop_signal;
 
 /// Between two looks at the members.
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub async fn run(folder: &Path) -> Result<()> {
     let interrupted = stop_signal()?;
     let binary = std::env::current_exe().context("cannot find this binary")?;
-    let config = NetworkConfig { folder: folder.to_path_buf(), binary, ports: Ports::Fixed };
+    let config = NetworkConfig { folder: folder.to_path_buf(), binary, ports: Ports::Fixed, members: MEMBERS };
     let mut network = Box::pin(Network::start(config, &mut |line| print(line))).await?;
     let prepared = Box::pin(prepare(&network)).await;
     let ended = match prepared {

@@ -1,5 +1,5 @@
-//! The trusted dealer: one party makes the group key and hands out the shares. Whoever runs it could keep the key, so what
-//! it makes is marked and works on development chains only.
+//! Groups for tests: one party makes the key and hands out the shares, which takes a moment where a ceremony takes many. The
+//! binary has no such party.
 
 use std::sync::Arc;
 
@@ -14,8 +14,6 @@ use zeroize::Zeroizing;
 
 use super::{Entropy, HeldShare, PublicKeys};
 
-/// XIN on the ledger's API.
-pub const XIN: Uuid = Uuid::from_u128(0xc94a_c88f_4671_3976_b60a_0906_4f18_11e8);
 /// Delay of an escrow to an unknown recipient, in seconds (DERIVATION.md B7).
 const DELAY_UNKNOWN_S: u64 = 60;
 /// Delay of an escrow over a cap, in seconds: an hour, in which people can look.
@@ -46,7 +44,7 @@ pub struct DealTerms {
 /// A dealt group.
 #[derive(Debug)]
 pub struct Dealt {
-    /// The group file, marked `dealer = true`.
+    /// The group file.
     pub file: GroupFile,
     /// The shares of members 1 to n in order, for their key files.
     pub shares: Vec<HeldShare>,
@@ -76,7 +74,6 @@ pub fn deal(members: &[DealMember], terms: &DealTerms, random: Entropy<'_>) -> R
         group_id: group_id.to_string(),
         generation: 0,
         threshold,
-        dealer: true,
         key: format!("0x{}", hex::encode(dealing.group.key().to_eip2537())),
         fee: FeeFile { asset: terms.fee_asset, amount: terms.fee_amount },
         delays: DelaysFile { unknown: DELAY_UNKNOWN_S, over: DELAY_OVER_S },

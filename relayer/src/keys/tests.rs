@@ -231,7 +231,6 @@ fn keys_of_another_member_group_or_generation_should_be_refused() {
 fn saved_keys_should_be_those_of_the_member() {
     let sample = dealt(4);
     let group = Group::parse(&sample.file).expect("a group");
-    assert!(group.is_dealer_made());
     assert_eq!((group.threshold(), group.members().len()), (3, 4));
     for (index, keys) in (1..).zip(&sample.members) {
         let (_folder, path, _) = saved(keys);

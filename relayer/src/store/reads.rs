@@ -41,6 +41,19 @@ pub struct QueuedMessage {
 }
 
 impl Store {
+    /// The newest checkpoint whose group signature was recovered here, with that signature.
+    ///
+    /// # Errors
+    /// Reports an unreadable row.
+    pub async fn newest_signed(&self) -> Result<Option<(Checkpoint, [u8; 48])>, StoreError> {
+        let query = "select sequence, history, root, leaves, signature from checkpoint_signatures \
+                     join steps using (sequence) order by sequence desc limit 1";
+        let Some(row) = sqlx::query(query).fetch_optional(&self.reader).await? else { return Ok(None) };
+        let signature: Vec<u8> = row.try_get(4)?;
+        let signature = signature.try_into().map_err(|_| StoreError::Corrupt { what: "group signature" })?;
+        Ok(Some((step_row(&row)?.checkpoint, signature)))
+    }
+
     /// The newest applied sequence.
     ///
     /// # Errors

@@ -38,7 +38,6 @@ fn example_member_should_belong_to_the_example_group() {
     let member = load(&[]).expect("deploy/member.example.toml");
     let group = member.load_group().expect("deploy/group.example.toml with the digest of member.example.toml");
     assert_eq!((group.members().len(), group.threshold()), (4, 3));
-    assert!(group.is_dealer_made());
     let peers: Vec<_> = group.members().iter().map(|member| member.peer.as_str()).collect();
     assert!(peers.contains(&format!("http://{}", member.listen_peer).as_str()), "{peers:?}");
 }

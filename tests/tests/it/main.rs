@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod binary;
 #[cfg(test)]
+mod ceremony;
+#[cfg(test)]
 mod ceremony_sim;
 #[cfg(test)]
 mod dependency_rules;

@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use lockstep::devnet::network::{Network, NetworkConfig, Ports};
+use lockstep::devnet::network::{MEMBERS, Network, NetworkConfig, Ports};
 
 use crate::binary::lockstep_binary;
 
@@ -24,8 +24,12 @@ async fn the_walk_through_should_work_as_it_is_written() -> Result<()> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     let page = std::fs::read_to_string(repository.join("docs/contracts.md"))?;
     let folder = tempfile::tempdir()?;
-    let config =
-        NetworkConfig { folder: folder.path().join("network"), binary: lockstep_binary()?, ports: Ports::Free };
+    let config = NetworkConfig {
+        folder: folder.path().join("network"),
+        binary: lockstep_binary()?,
+        ports: Ports::Free,
+        members: MEMBERS,
+    };
     let network = Box::pin(Network::start(config, &mut |_| ())).await?;
 
     // What the page calls the place where this repository was cloned, with this network as its `make devnet`.

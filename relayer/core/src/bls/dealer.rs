@@ -1,5 +1,5 @@
-//! The trusted dealer: one machine makes the group key and all shares. For development chains only, because whoever runs it
-//! could keep the key; the ceremony without a dealer is a later issue.
+//! A dealer, for tests only: one party makes the group key and all shares, which takes a moment where a ceremony takes many.
+//! Members make theirs with [`crate::dkg`], and the binary has no dealer.
 
 use alloy_primitives::U256;
 use zeroize::Zeroize;

@@ -1,5 +1,5 @@
-//! Arithmetic modulo the group order. It is not constant-time: it serves public values, and secret ones only in the
-//! trusted dealer of development chains.
+//! Arithmetic modulo the group order. It is not constant-time: it serves public values, and secret ones only in
+//! the dealer of tests.
 
 use alloy_primitives::{U256, uint};
 

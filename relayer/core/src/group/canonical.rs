@@ -1,7 +1,7 @@
 //! The canonical encoding of a group, which is hashed.
 //!
 //! ```text
-//! keccak("lockstep/v1/group") ‖ group_id 32 ‖ generation u32 ‖ threshold u8 ‖ dealer u8 ‖ key 256
+//! keccak("lockstep/v1/group") ‖ group_id 32 ‖ generation u32 ‖ threshold u8 ‖ 1 ‖ key 256
 //! ‖ members by index:       index u8 ‖ name ‖ user 16 ‖ identity 32 ‖ peer ‖ public share 256
 //! ‖ chains by id:           id u64 ‖ contract: 0, or 1 ‖ 20 ‖ instance 32 ‖ start block u64
 //!                           ‖ finality: 0 for finalized, or 1 ‖ depth u64; plus 2 with recovery ‖ payload u32 ‖ gas u32
@@ -21,6 +21,8 @@ use crate::bls::PublicKey;
 
 use super::{Asset, Chain, Finality, Group, Member};
 
+/// Stood for how the key was made, when there were groups of a dealer; it stays, and their digests with it.
+const MARK: u8 = 1;
 /// Separates this digest from every other.
 const DOMAIN: &[u8] = b"lockstep/v1/group";
 
@@ -28,7 +30,7 @@ pub(super) fn digest(group: &Group) -> B256 {
     let mut bytes = Encoder(keccak256(DOMAIN).to_vec());
     bytes.raw(group.id.as_slice());
     bytes.raw(&group.generation.to_be_bytes());
-    bytes.raw(&[group.threshold(), u8::from(group.dealer)]);
+    bytes.raw(&[group.threshold(), MARK]);
     bytes.raw(&group.key.key().to_eip2537());
     bytes.list(group.members.iter().zip(group.key.shares()), Encoder::member);
     bytes.list(group.chains.values(), Encoder::chain);

@@ -33,9 +33,6 @@ pub struct GroupFile {
     pub generation: u32,
     /// How many members must sign.
     pub threshold: u8,
-    /// One party made the key: development chains only.
-    #[serde(default)]
-    pub dealer: bool,
     /// The group's BLS public key in G2: 256 bytes as in EIP-2537, or 96 or 192 as in ZCash.
     pub key: String,
     /// What a registration costs.

@@ -27,7 +27,6 @@ fn file() -> GroupFile {
         group_id: hex::encode([9; 32]),
         generation: 0,
         threshold: 3,
-        dealer: true,
         key: hex::encode(dealing.group.key().to_eip2537()),
         fee: FeeFile { asset: Uuid::from_u128(100), amount: Amount::from_units(1_000_000) },
         delays: DelaysFile { unknown: 60, over: 600 },
@@ -133,22 +132,6 @@ fn recovery_should_name_somebody_and_leave_time() {
 }
 
 #[test]
-fn dealer_made_key_should_be_refused_on_a_real_chain() {
-    for real in [1, 31_336, 31_347] {
-        let refusal = refusal(|f| {
-            f.caps.clear();
-            f.chains[1].id = real;
-        });
-        assert!(refusal.contains(&format!("not for {real}")), "{refusal}");
-    }
-    let with_own_key = |f: &mut GroupFile| {
-        f.dealer = false;
-        f.chains[0].id = 1;
-    };
-    digest(with_own_key);
-}
-
-#[test]
 fn digest_should_not_depend_on_how_the_file_is_written() {
     let plain = digest(|_| ());
     let reordered = digest(|f| {
@@ -169,7 +152,6 @@ fn digest_should_depend_on_every_value() {
     let digests = BTreeSet::from([
         digest(|_| ()),
         digest(|f| f.group_id = hex::encode([8; 32])),
-        digest(|f| f.dealer = false),
         digest(|f| f.members[0].name = "other".into()),
         digest(|f| f.members[0].user = Uuid::from_u128(77)),
         digest(|f| f.members[0].peer = "http://127.0.0.1:1".into()),

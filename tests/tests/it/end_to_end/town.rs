@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 use lockstep::api::Status;
 use lockstep::devnet::anvil::DEVELOPER;
-use lockstep::devnet::network::{BTC, CHAIN, Network, NetworkConfig, Ports};
+use lockstep::devnet::network::{BTC, CHAIN, MEMBERS, Network, NetworkConfig, Ports};
 use lockstep::evm::abi::Group;
 use lockstep::evm::calldata::process_word;
 use lockstep::keys::{XIN, system_entropy};
@@ -101,8 +101,12 @@ pub(super) struct Town {
 impl Town {
     pub(super) async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let config =
-            NetworkConfig { folder: folder.path().join("town"), binary: lockstep_binary()?, ports: Ports::Free };
+        let config = NetworkConfig {
+            folder: folder.path().join("town"),
+            binary: lockstep_binary()?,
+            ports: Ports::Free,
+            members: MEMBERS,
+        };
         let network = Box::pin(Network::start(config, &mut |_| ())).await?;
         network.chain.client().set_poll_interval(Duration::from_millis(50));
         Ok(Self {
