@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use lockstep::keys::Keyring;
 use lockstep_core::bls::{DST, SecretKey};
@@ -199,6 +200,11 @@ fn operators_should_make_a_group_without_anybody_who_knows_its_key() {
     let started = lockstep(&start);
     assert_eq!(started.code, 0, "{}", started.err);
     assert_eq!(lockstep(&start).code, 64, "a proposal is not overwritten");
+    let again = ["ceremony", "start", "--again", "proposal.toml"];
+    let next = lockstep(&[&again[..], &["--out", "proposal-2.toml"]].concat());
+    let next: Value = serde_json::from_str(&next.out).expect("JSON");
+    assert_eq!((&next["round"], &next["members"][3]), (&2.into(), &"dave".into()), "{next}");
+    assert_eq!(lockstep(&[&again[..], &["--round", "1"]].concat()).code, 1, "no round is used twice");
 
     for (index, (name, port)) in (1..).zip(names.iter().zip(ports)) {
         let config = format!(
@@ -216,7 +222,18 @@ fn operators_should_make_a_group_without_anybody_who_knows_its_key() {
         command.current_dir(folder.path()).args(["ceremony", "join", "proposal.toml", "--config", &config]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started")
     };
-    let outputs = names.map(join).map(|child| child.wait_with_output().expect("ended"));
+    let early = ["alice", "bob", "carol"].map(join);
+    let (status, begun) = (["ceremony", "status", "--config", "alice/member.toml"], Instant::now());
+    loop {
+        let shown = lockstep(&status);
+        assert_eq!(shown.code, 75, "not over: {}", shown.err);
+        if shown.out.contains("phase join: waiting for dave\n") && shown.out.contains("joined        answers") {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "who is missing? {}", shown.out);
+    }
+    let outputs = early.into_iter().chain([join("dave")]).map(|child| child.wait_with_output().expect("ended"));
+    let outputs: Vec<_> = outputs.collect();
     for output in &outputs {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }

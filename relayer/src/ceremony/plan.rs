@@ -160,6 +160,18 @@ impl Plan {
         B256::from(<[u8; 32]>::from(hash.finalize()))
     }
 
+    /// The same once more, after a round that failed: the next one, unless a later one is given.
+    ///
+    /// # Errors
+    /// A round that is not later.
+    pub fn again(&self, round: Option<u32>) -> Result<Self, PlanError> {
+        let failed = self.proposal.round();
+        let round = round.or_else(|| failed.checked_add(1)).filter(|round| *round > failed);
+        let round = round.ok_or(PlanError::Round { failed })?;
+        let proposal = Proposal::parse(&ProposalFile { round, ..self.proposal.to_file() })?;
+        Self { proposal, terms: self.terms.clone() }.checked()
+    }
+
     /// Everybody who takes part: the new members, and in a reshare the old ones. Where an identity is in both, the proposal's
     /// name and address count.
     pub fn participants(&self, previous: Option<&Roster>) -> Vec<Listing> {
@@ -284,6 +296,12 @@ pub enum PlanError {
     /// None, or more than 64.
     #[error("a group has 1 to 64 members, not {0}")]
     Members(usize),
+    /// No round is used twice.
+    #[error("the next round must be above {failed}, that of the proposal")]
+    Round {
+        /// Of the proposal that failed.
+        failed: u32,
+    },
     /// 2³² − 1 generations.
     #[error("the group has had all generations there are")]
     Generations,

@@ -71,7 +71,12 @@ pub(super) struct Part {
     others: Vec<IdentityKey>,
     lines: Lines,
     heard: mpsc::Receiver<Heard>,
+    /// When everybody had joined, for operators.
     begun_at: Option<u64>,
+    /// From when on the time to join is counted, and that of the later phases. After a restart time counts anew, for all has
+    /// to be pulled again.
+    joins_from: u64,
+    counts_from: Option<u64>,
     reported: usize,
     failure: Option<Failure>,
     /// What was made before a restart.
@@ -119,9 +124,12 @@ impl Part {
             listeners.spawn(listen(means.peers.clone(), row.digest, *other, means.wait, lines, speaker, said));
         }
         let begun_at = shown.as_ref().and_then(|shown| shown.begun_at);
+        let joins_from = if begun_at.is_some() { clock::unix_seconds() } else { row.approved_at };
         let mut part = Self {
             means,
             row,
+            joins_from,
+            counts_from: None,
             ceremony: Some(ceremony),
             own,
             others,
@@ -204,7 +212,7 @@ impl Part {
         let (deadlines, now) = (ceremony.proposal().deadlines(), clock::unix_seconds());
         let mut due = Vec::new();
         for phase in PHASES.iter().skip(self.reported) {
-            let from = if *phase == Phase::Join { Some(self.row.approved_at) } else { self.begun_at };
+            let from = if *phase == Phase::Join { Some(self.joins_from) } else { self.counts_from };
             let (Some(from), Some(ends_s)) = (from, phase.ends_s(&deadlines)) else { break };
             if now < from.saturating_add(ends_s) {
                 break;
@@ -250,7 +258,9 @@ impl Part {
                 Effect::Publish { to: Receivers::All, item } => step.items.push((None, item)),
                 Effect::Publish { to: Receivers::One(to), item } => step.items.push((Some(to), item)),
                 Effect::Begun => {
-                    self.begun_at.get_or_insert_with(clock::unix_seconds);
+                    let now = clock::unix_seconds();
+                    self.counts_from = Some(now);
+                    self.begun_at.get_or_insert(now);
                     info!(ceremony = %self.row.digest, "everybody has joined the ceremony");
                 }
                 Effect::Done { roster, share } => {

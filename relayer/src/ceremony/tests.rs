@@ -148,6 +148,12 @@ fn plan_should_be_read_as_it_was_written_and_refused_otherwise() {
     let dearer = Plan::parse(&text.replacen("0.01", "0.02", 1)).expect("a plan");
     assert_eq!(dearer.proposal, plan.proposal);
     assert_ne!(dearer.id(), plan.id(), "other terms are another ceremony");
+
+    let next = plan.again(None).expect("a plan");
+    assert_eq!((next.proposal.round(), &next.terms), (2, &plan.terms));
+    assert_eq!(next.proposal.members(), plan.proposal.members());
+    assert_ne!(next.id(), plan.id());
+    assert!(plan.again(Some(1)).expect_err("used").to_string().contains("above 1"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -218,15 +224,15 @@ async fn killed_members_should_go_on_where_they_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn failed_ceremony_should_name_who_is_missing() {
+async fn failed_ceremony_should_name_who_is_missing_and_the_next_round_should_work() {
     let homes: Vec<_> = ["a", "b", "c", "d"].iter().map(|name| Home::new(name)).collect();
-    let all: Vec<_> = homes.iter().collect();
-    let members = all.iter().map(|home| home.candidate()).collect();
+    let everybody: Vec<_> = homes.iter().collect();
+    let members = everybody.iter().map(|home| home.candidate()).collect();
     let fee = FeeFile { asset: XIN, amount: "0.01".parse().expect("an amount") };
     let terms = Terms::new(&[31_337], fee, &mut keys::system_entropy);
     let draft = Draft { members, threshold: None, round: 1, deadlines: Deadlines { join: 1, ..deadlines() } };
     let plan = draft.first(terms, &mut keys::system_entropy).expect("a plan");
-    let (a, b) = (all[0].start(&plan).await, all[1].start(&plan).await);
+    let (a, b) = (everybody[0].start(&plan).await, everybody[1].start(&plan).await);
     let (of_a, _) = tokio::join!(
         async {
             let over = a.finish().await.expect_err("two are missing");
@@ -242,4 +248,18 @@ async fn failed_ceremony_should_name_who_is_missing() {
     assert!(shown.failure.is_some_and(|failure| failure.contains("phase Join")));
     assert_eq!(shown.members[1].line, "answers");
     assert_eq!(shown.members[2].line, "does not answer");
+    a.kill().await;
+    b.kill().await;
+
+    // With more time; the two who took part in vain leave nothing of that round behind.
+    let next = plan.again(None).and_then(|next| Plan::parse(&next.to_text()?.replacen("join = 1\n", "join = 60\n", 1)));
+    let next = next.expect("a plan");
+    assert!(matches!(all(&everybody, &next).await[..], [Ended::Done { .. }, ..]));
+    assert!(signs(&config_group(&homes[3]).roster(), &everybody[1..]));
+    let a = everybody[0].start(&next).await;
+    let outcomes: Vec<_> =
+        reports(&a.store).await.expect("readable").into_iter().map(|report| report.outcome).collect();
+    assert_eq!(outcomes[0], Some(Ended::Superseded { by: next.id() }));
+    assert!(matches!(outcomes[1], Some(Ended::Done { .. })));
+    a.kill().await;
 }

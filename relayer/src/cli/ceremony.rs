@@ -62,11 +62,14 @@ pub enum CeremonyCommand {
 pub struct StartArgs {
     /// Members of a new group, in the order of their indexes: what `keygen member` printed, saved to a file, or the folder
     /// that it made; and where the others reach the member [default: http://127.0.0.1:7701 and up]
-    #[arg(long, value_name = "FILE[@URL]", num_args = 1.., required_unless_present = "from", conflicts_with = "from")]
+    #[arg(long, value_name = "FILE[@URL]", num_args = 1.., required_unless_present_any = ["from", "again"], conflicts_with = "from")]
     members: Vec<MemberFile>,
     /// Hand on the key of this group: its newest roster, group.toml or generation-<g>.toml
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    /// Propose this proposal once more, for the same members and terms: after a round that failed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["members", "from"])]
+    again: Option<PathBuf>,
     /// A new member in the place of an old one
     #[arg(long, value_name = "NAME=FILE@URL", num_args = 1.., requires = "from")]
     replace: Vec<Replacement>,
@@ -85,7 +88,8 @@ pub struct StartArgs {
     /// How many must sign [default: n − ⌊(n−1)/3⌋]
     #[arg(long, value_name = "T")]
     threshold: Option<u8>,
-    /// Number of the ceremony, above all before it, failed ones too [default: the one after the roster's]
+    /// Number of the ceremony, above all before it, failed ones too [default: the one after the roster's, or after that of
+    /// the proposal that is repeated]
     #[arg(long, value_name = "N")]
     round: Option<u32>,
     /// How long all members together may take to join, in seconds
@@ -198,6 +202,11 @@ fn start(args: &StartArgs) -> Result<Exit, Failure> {
 }
 
 fn draft(args: &StartArgs) -> Result<Plan, Failure> {
+    if let Some(failed) = &args.again {
+        let text = read_text(failed).map_err(Failure::configuration)?;
+        let failed = Plan::parse(&text).and_then(|plan| plan.again(args.round));
+        return failed.map_err(Failure::bad_input);
+    }
     let deadlines = Deadlines {
         join: args.join_s,
         deal: args.phase_s,
@@ -316,28 +325,29 @@ async fn join(args: &JoinArgs) -> Result<Exit, Failure> {
             anyhow!("the member of `{}` is neither an old nor a new member in `{shown}`", config.keys.display());
         return Err(Failure::bad_input(error));
     }
+    // Before the service can know of it: then whoever has the port is there for good.
+    let listener = match TcpListener::bind(config.listen_peer).await {
+        Ok(listener) => Some(listener),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+        Err(error) => {
+            let context = format!("`listen.peer`: cannot listen on {}", config.listen_peer);
+            return Err(Failure::configuration(anyhow::Error::new(error).context(context)));
+        }
+    };
     let store = Store::open_unclaimed(&config.database()).await.map_err(Failure::configuration)?;
     let row = ceremony::approval(&plan, text, clock::unix_seconds());
     store.approve_ceremony(&row).await.map_err(Failure::configuration)?;
-    match TcpListener::bind(config.listen_peer).await {
-        Ok(listener) => {
-            let directory = Directory::new(plan.proposal.group_id());
-            directory.admit(row.digest, participants);
-            let seconds: peer::Clock = Arc::new(clock::unix_seconds);
-            let local = Local::new(directory, ring.keys().identity.clone(), seconds).map_err(Failure::configuration)?;
-            let made = Ceremonies::new(store.clone(), local.clone(), &config.peer, ring, places);
-            let ceremonies = made.map_err(Failure::configuration)?;
-            take_part(listener, local, ceremonies, store, row).await
-        }
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            approved(&config.listen_peer, row.digest)?;
-            Ok(Exit::Done)
-        }
-        Err(error) => {
-            let context = format!("`listen.peer`: cannot listen on {}", config.listen_peer);
-            Err(Failure::configuration(anyhow::Error::new(error).context(context)))
-        }
-    }
+    let Some(listener) = listener else {
+        approved(&config.listen_peer, row.digest)?;
+        return Ok(Exit::Done);
+    };
+    let directory = Directory::new(plan.proposal.group_id());
+    directory.admit(row.digest, participants);
+    let seconds: peer::Clock = Arc::new(clock::unix_seconds);
+    let local = Local::new(directory, ring.keys().identity.clone(), seconds).map_err(Failure::configuration)?;
+    let made = Ceremonies::new(store.clone(), local.clone(), &config.peer, ring, places);
+    let ceremonies = made.map_err(Failure::configuration)?;
+    take_part(listener, local, ceremonies, store, row).await
 }
 
 /// Opens the key file by the rules of the group's chains.
