@@ -19,7 +19,7 @@ use std::time::Duration;
 use lockstep_core::dkg::Kind;
 use lockstep_core::group::roster::{Mark, Marks, Roster};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::keys::Keyring;
 use crate::peer::{Directory, Local, PeerClient, PeerConfig, PeerError};
@@ -91,29 +91,47 @@ impl Ceremonies {
         Arc::new(self.means.speaker.clone())
     }
 
-    /// Takes part in each ceremony that the operator approves, until it is stopped. `made` is told each roster as soon as it
-    /// is durable.
+    /// Takes part in each ceremony that the operator approves, until it is stopped; while this member signs nothing, it waits.
+    /// `made` is told each roster as soon as it is durable.
     ///
     /// # Errors
-    /// Where the store fails. A ceremony that cannot be carried out is logged and shown, and stops nothing else.
+    /// Where the store fails, and where another process has this member's lease. A ceremony that cannot be carried out is
+    /// logged and shown, and stops nothing else.
     pub async fn serve(self, made: impl Fn(Roster) + Send, stop: CancellationToken) -> Result<(), StoreError> {
         let mut last = None;
         while !stop.is_cancelled() {
             let newest = self.means.store.ceremonies().await?.pop().filter(|row| last != Some(row.digest));
-            let Some(row) = newest else {
-                tokio::select! {
+            let row = match newest {
+                Some(row) if self.may_promise().await? => row,
+                Some(_) | None => tokio::select! {
                     () = stop.cancelled() => break,
                     () = tokio::time::sleep(LOOK) => continue,
-                }
+                },
             };
             last = Some(row.digest);
             self.supersede(&row).await?;
-            if let Err(error) = Box::pin(self.take_part(&row, &made, &stop)).await {
-                let cause = anyhow::Error::new(error);
-                error!(ceremony = %row.digest, error = format!("{cause:#}"), "this member takes no part in the ceremony");
+            match Box::pin(self.take_part(&row, &made, &stop)).await {
+                Ok(()) => {}
+                // It goes on where it stopped, when the operator lets this member sign again.
+                Err(CeremonyError::Store(error @ StoreError::Stopped { .. })) => {
+                    warn!(ceremony = %row.digest, %error, "this member waits in the ceremony");
+                    last = None;
+                }
+                Err(CeremonyError::Store(error)) if error.is_contradiction() || error.is_lost_lease() => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    let (ceremony, cause) = (row.digest, anyhow::Error::new(error));
+                    error!(%ceremony, error = format!("{cause:#}"), "this member takes no part in the ceremony");
+                }
             }
         }
         Ok(())
+    }
+
+    async fn may_promise(&self) -> Result<bool, StoreError> {
+        let store = &self.means.store;
+        Ok(store.may_promise() && store.signing_stopped().await?.is_none())
     }
 
     /// Takes part in one ceremony until it ends, and as long as others need this member for it.

@@ -28,11 +28,11 @@ pub use govern::{
 };
 pub use group::{CodeArgs, GroupCommand};
 pub use inspect::{InspectCommand, MemoArgs, VerifySignatureArgs};
+pub use keygen::{KeygenCommand, KeygenMemberArgs};
 pub use keys::{
     AcceptArgs, BackupArgs, ChangeArgs, ExportArgs, Import, ImportArgs, KeyFileArgs, KeysCommand, NewPassphraseArgs,
     ShowArgs,
 };
-pub use keygen::{KeygenCommand, KeygenMemberArgs};
 pub use link::LinkArgs;
 pub use memo::{CallArgs, MemoCommand, PolicyArg, RegisterMemoArgs, RegistrationArgs};
 pub use pay::{BalanceArgs, OnceArgs, PayArgs, RegisterArgs, UserArgs};

@@ -170,14 +170,8 @@ impl Parts {
         })
     }
 
-    fn spawn(self) -> Result<Supervisor, MemberError> {
-        let mut tasks = Supervisor::new();
-        let (inputs, from_watchers) = mpsc::channel(INPUTS_MAX);
-        let (halt, halted) = mpsc::channel(1);
-        let progress = self.driver.progress();
-        let echo = watch::Echo { progress: progress.clone(), addresses: self.driver.addresses() };
-
-        let served = self.chains.keys().copied().collect();
+    /// What keeps a second process from promising for this member.
+    fn keep_watch(&self, tasks: &mut Supervisor) {
         let store = self.store.clone();
         tasks.spawn("lease.keeper", |stop| async move { Ok(keep_lease(store, stop).await?) });
         let witnesses = Witnesses {
@@ -188,6 +182,17 @@ impl Parts {
             store: self.store.clone(),
         };
         tasks.spawn("guards.witnesses", |stop| async move { Ok(witnesses.run(stop).await?) });
+    }
+
+    fn spawn(self) -> Result<Supervisor, MemberError> {
+        let mut tasks = Supervisor::new();
+        let (inputs, from_watchers) = mpsc::channel(INPUTS_MAX);
+        let (halt, halted) = mpsc::channel(1);
+        let progress = self.driver.progress();
+        let echo = watch::Echo { progress: progress.clone(), addresses: self.driver.addresses() };
+
+        let served = self.chains.keys().copied().collect();
+        self.keep_watch(&mut tasks);
         let governance = self.governance;
         let answers =
             Answers::new(self.store.clone(), self.checkpoints.clone(), governance.clone(), served, self.word, halt);

@@ -123,7 +123,10 @@ pub fn unlock(config: &MemberConfig, group: &Group) -> Result<Keyring, KeyError>
 ///
 /// # Errors
 /// No passphrase, or a file that it does not open.
-pub fn unlock_for_chains(config: &MemberConfig, chains: impl IntoIterator<Item = ChainId>) -> Result<Keyring, KeyError> {
+pub fn unlock_for_chains(
+    config: &MemberConfig,
+    chains: impl IntoIterator<Item = ChainId>,
+) -> Result<Keyring, KeyError> {
     let mut chains = chains.into_iter().peekable();
     let is_development = chains.peek().is_some() && chains.all(|id| DEVELOPMENT_CHAINS.contains(&id));
     let floor = if is_development { Floor::Development } else { Floor::Standard };

@@ -94,7 +94,8 @@ impl AnswerCeremony for Speaker {
         after: u64,
         wait: Duration,
     ) -> Result<Option<CeremonyPage>, AnswerError> {
-        if !self.directory.takes_part(ceremony, from.key()) {
+        let stopped = self.store.signing_stopped().await.map_err(|error| AnswerError::Unavailable(Box::new(error)))?;
+        if stopped.is_some() || !self.directory.takes_part(ceremony, from.key()) {
             return Ok(None);
         }
         self.note(ceremony, from.key(), after);

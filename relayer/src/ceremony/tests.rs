@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::{read_roster, roster_path};
 use crate::keys::{self, Cost, MemberKeys, Passphrase, XIN};
 use crate::peer::{Clock, ceremony_router};
+use crate::store::SigningSwitch;
 
 /// A member to be: everything of it that outlives its process.
 struct Home {
@@ -53,6 +54,7 @@ impl Home {
 
     async fn start(&self, plan: &Plan) -> Process {
         let store = Store::open_unclaimed(&self.folder.path().join("lockstep.db")).await.expect("a database");
+        let store = store.hold().await.expect("nobody else takes part for it");
         let row = approval(plan, plan.to_text().expect("TOML"), clock::unix_seconds());
         store.approve_ceremony(&row).await.expect("approved");
         let directory = Directory::new(plan.proposal.group_id());
@@ -221,6 +223,39 @@ async fn killed_members_should_go_on_where_they_stopped() {
     assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
     let roster = config_group(&homes[0]).roster();
     assert!(signs(&roster, &[&homes[3], &homes[1], &homes[2]]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn member_that_signs_nothing_should_wait_until_it_may_again() {
+    let homes: Vec<_> = ["a", "b", "c", "d"].iter().map(|name| Home::new(name)).collect();
+    let plan = first(&homes.iter().collect::<Vec<_>>());
+    let switch = |stopped| SigningSwitch { stopped, at: 1, reason: "a laptop was lost".into() };
+    let mut processes = Vec::new();
+    for home in &homes {
+        processes.push(home.start(&plan).await);
+    }
+    let stopped = &processes[3];
+    stopped.store.switch_signing(&switch(true)).await.expect("stopped");
+    let refused = stopped.finish().await.expect_err("it signs nothing");
+    assert!(matches!(refused, CeremonyError::Store(StoreError::Stopped { .. })), "{refused}");
+    assert!(stopped.store.ceremony_records(stopped.row.digest).await.expect("readable").is_empty());
+
+    let others = futures_util::future::join_all(processes[..3].iter().map(Process::finish));
+    let service = stopped.ceremonies.clone().serve(|_| (), stopped.stop.clone());
+    let resumed = async {
+        tokio::time::sleep(LOOK).await;
+        stopped.store.switch_signing(&switch(false)).await.expect("resumed");
+        while stopped.store.ceremony_outcome::<Ended>(stopped.row.digest).await.expect("readable").is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stopped.stop.cancel();
+    };
+    let (others, service, ()) = tokio::join!(others, service, resumed);
+    service.expect("no failure");
+    assert!(others.iter().all(|ended| matches!(ended, Ok(Some(Ended::Done { .. })))), "{others:?}");
+    for process in processes {
+        process.kill().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

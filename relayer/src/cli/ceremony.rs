@@ -28,7 +28,7 @@ use crate::ceremony::{
 use crate::config::{self, MemberConfig, read_roster};
 use crate::keys::{self, KEY_FILE, Keyring, PublicKeys, XIN};
 use crate::peer::{self, Directory, Local};
-use crate::store::Store;
+use crate::store::{BEAT, Store};
 use crate::supervisor::stop_signal;
 use crate::{clock, startup, telemetry};
 
@@ -345,6 +345,7 @@ async fn join(args: &JoinArgs) -> Result<Exit, Failure> {
     directory.admit(row.digest, participants);
     let seconds: peer::Clock = Arc::new(clock::unix_seconds);
     let local = Local::new(directory, ring.keys().identity.clone(), seconds).map_err(Failure::configuration)?;
+    let store = store.hold().await.map_err(Failure::configuration)?;
     let made = Ceremonies::new(store.clone(), local.clone(), &config.peer, ring, places);
     let ceremonies = made.map_err(Failure::configuration)?;
     take_part(listener, local, ceremonies, store, row).await
@@ -389,9 +390,10 @@ async fn take_part(
 ) -> Result<Exit, Failure> {
     let interrupted = stop_signal().map_err(|error| Failure::new(Exit::TryAgain, error))?;
     let stop = CancellationToken::new();
+    let keeper = tokio::spawn(keep_lease(store.clone(), stop.clone()));
     let router = peer::ceremony_router(local, ceremonies.speaker());
     let server = tokio::spawn(axum::serve(listener, router).into_future());
-    let teller = tokio::spawn(tell(store, row.digest));
+    let teller = tokio::spawn(tell(store.clone(), row.digest));
     let finished = async {
         let finish = ceremonies.finish(&row, &stop);
         tokio::pin!(finish, interrupted);
@@ -407,6 +409,8 @@ async fn take_part(
     teller.abort();
     // Who still waits for an answer sees that this end is gone.
     server.abort();
+    keeper.abort();
+    store.close().await;
     match ended {
         Ok(Some(ended @ Ended::Done { .. })) => {
             print_json(&ended)?;
@@ -415,6 +419,16 @@ async fn take_part(
         Ok(_) => Err(Failure::new(Exit::TryAgain, anyhow!("interrupted: join again to go on where this stopped"))),
         Err(error @ (CeremonyError::Failed(_) | CeremonyError::Store(_))) => Err(Failure::new(Exit::TryAgain, error)),
         Err(error) => Err(Failure::configuration(error)),
+    }
+}
+
+/// Says that this process lives. Without the lease it stops: then nothing more can be promised.
+async fn keep_lease(store: Store, stop: CancellationToken) {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        if store.beat().await.is_err_and(|error| error.is_lost_lease()) {
+            return stop.cancel();
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! Ceremonies: what the operator approved, what the member resumes from, and what it has said.
 
+use alloy::primitives::keccak256;
 use lockstep_core::B256;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Row;
 
-use super::{Store, StoreError, body, hash, signed, text, unsigned};
+use super::{Pledge, Store, StoreError, body, hash, signed, text, unsigned};
 
 /// A ceremony that the operator approved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,16 +103,20 @@ impl Store {
         rows.iter().map(ceremony).collect()
     }
 
-    /// Keeps what one step of a ceremony leaves behind: all of it, or nothing.
+    /// Keeps what one step of a ceremony leaves behind: all of it, or nothing. Each record is a promise: what the member said
+    /// in a ceremony binds it, so it needs the lease, and the guard log has a line of it.
     ///
     /// # Errors
-    /// Reports what SQLite reports.
+    /// As [`Self::guard_checkpoint`], but for the contradiction.
     pub async fn advance_ceremony(&self, digest: B256, step: &CeremonyStep) -> Result<(), StoreError> {
-        let mut tx = self.writing().await?;
+        let mut promise = self.promise().await?;
         let insert = "insert into ceremony_records (ceremony, position, body) select $1, \
-                      coalesce(max(position), 0) + 1, $2 from ceremony_records where ceremony = $1";
+                      coalesce(max(position), 0) + 1, $2 from ceremony_records where ceremony = $1 returning position";
         for record in &step.records {
-            sqlx::query(insert).bind(digest.as_slice()).bind(record.as_slice()).execute(&mut *tx).await?;
+            let insert = sqlx::query(insert).bind(digest.as_slice()).bind(record.as_slice());
+            let position = insert.fetch_one(&mut **promise.tx()).await?.try_get(0)?;
+            let (scope, number) = (hex::encode(digest), unsigned(position, "ceremony position")?);
+            promise.pledge(Pledge::Other { kind: "ceremony", scope, number, value: keccak256(record) });
         }
         // What is said again after a restart stays where it was said first.
         let item = "insert into ceremony_items (ceremony, position, receiver, body) select $1, \
@@ -120,9 +125,9 @@ impl Store {
         for (receiver, body) in &step.items {
             let receiver = receiver.as_ref().map(|receiver| receiver.as_slice());
             let said = sqlx::query(item).bind(digest.as_slice()).bind(receiver).bind(body.as_slice());
-            said.execute(&mut *tx).await?;
+            said.execute(&mut **promise.tx()).await?;
         }
-        Ok(tx.commit().await?)
+        promise.commit().await
     }
 
     /// The records of a ceremony, in order.
