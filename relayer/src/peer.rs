@@ -32,7 +32,7 @@ use crate::world::witness::GuardHead;
 
 pub use client::{Fault, PeerClient, PeerError};
 pub use directory::{Directory, IdentityKey, Listing, Peer};
-pub use server::{ceremony_router, router};
+pub use server::{ceremony_router, router, serve_ceremony};
 
 /// What a page of a ceremony may hold, in bytes before they are written as hex: half a body and some room.
 pub const PAGE_MAX: usize = 28 * 1024;

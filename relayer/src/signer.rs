@@ -86,7 +86,13 @@ impl Signer {
         let signed = mark.checkpoint;
         match self.store.step(signed.sequence).await? {
             Some(step) if step.checkpoint == signed => {
-                self.memory().cleared.insert(digest);
+                if self.memory().cleared.insert(digest) {
+                    info!(
+                        generation = roster.generation(),
+                        sequence = signed.sequence,
+                        "history meets the checkpoint that the group had signed: this member may sign"
+                    );
+                }
                 Ok(true)
             }
             None if self.store.last_step().await?.is_none_or(|last| last.checkpoint.sequence < signed.sequence) => {

@@ -391,8 +391,7 @@ async fn take_part(
     let interrupted = stop_signal().map_err(|error| Failure::new(Exit::TryAgain, error))?;
     let stop = CancellationToken::new();
     let keeper = tokio::spawn(keep_lease(store.clone(), stop.clone()));
-    let router = peer::ceremony_router(local, ceremonies.speaker());
-    let server = tokio::spawn(axum::serve(listener, router).into_future());
+    let server = tokio::spawn(peer::serve_ceremony(listener, local, ceremonies.speaker()));
     let teller = tokio::spawn(tell(store.clone(), row.digest));
     let finished = async {
         let finish = ceremonies.finish(&row, &stop);

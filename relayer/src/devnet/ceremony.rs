@@ -1,5 +1,6 @@
 //! The key ceremony of a development network: real processes of the same commands that operators use.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
@@ -119,15 +120,15 @@ pub struct HandedOn {
 }
 
 impl Network {
-    /// A folder for somebody who is not a member yet, with a ledger user of its own.
+    /// A folder for somebody who is not a member yet, with a ledger user of its own; `seat` is the index that it will have.
     ///
     /// # Errors
     /// When the ledger or the chain does not take the new accounts.
-    pub async fn newcomer(&self, index: u8) -> Result<Home> {
-        let name = format!("member-{index}");
+    pub async fn newcomer(&self, number: u8, seat: u8) -> Result<Home> {
+        let name = format!("member-{number}");
         let accounts = make_users(&self.operator, &self.folder, &[&name]).await?;
         let keystore = accounts.get(&name).context("an account for the new member")?;
-        let place = Place::new(index, Ports::Free)?;
+        let place = Place::new(seat, Ports::Free)?;
         let home = Home::make(self.folder.join(&name), &name, keystore, place, &self.chain).await?;
         home.configure(&self.wiring(), "../group.toml", Some(self.group.digest()))?;
         Ok(home)
@@ -172,6 +173,24 @@ impl Network {
         Ok(HandedOn { roster, costs })
     }
 
+    /// Moves the ledger side to the members of `roster`, which they hold already: one of `voters` proposes the decision, all
+    /// of them approve it, the first one submits it.
+    ///
+    /// # Errors
+    /// With the words of the command that failed.
+    pub async fn switch(&self, roster: &Roster, voters: &[Home], binary: &Path) -> Result<()> {
+        let first = voters.first().context("somebody proposes")?;
+        let proposal = self.folder.join(format!("switch-{}.json", roster.generation()));
+        let file = roster_path(&first.folder, roster.generation());
+        let [out, to, what, option]: [&OsStr; 4] = ["--out", "switch", "--roster", "--yes"].map(OsStr::new);
+        govern(binary, first, "propose", &[out, proposal.as_os_str(), to, what, file.as_os_str()]).await?;
+        for home in voters {
+            govern(binary, home, "approve", &[proposal.as_os_str(), option]).await?;
+        }
+        let [wait, seconds] = ["--wait", "180"].map(OsStr::new);
+        govern(binary, first, "submit", &[proposal.as_os_str(), wait, seconds]).await
+    }
+
     fn place_of(&self, homes: &[Home]) -> PathBuf {
         homes.first().map_or_else(|| self.folder.clone(), |home| home.folder.clone())
     }
@@ -181,6 +200,17 @@ impl Network {
         let service = self.members.iter().find(|member| member.config() == home.config());
         service.and_then(MemberProcess::pid).map_or(Duration::ZERO, processor_time_of)
     }
+}
+
+/// Runs a command of governance as the operator of a member.
+async fn govern(binary: &Path, home: &Home, verb: &str, rest: &[&OsStr]) -> Result<()> {
+    let mut command = Command::new(binary);
+    command.args(["govern", verb, "--config"]).arg(home.config()).args(rest).kill_on_drop(true).stdin(Stdio::null());
+    let said = tokio::time::timeout(PATIENCE, command.output()).await;
+    let Output { status, stderr, .. } = said.with_context(|| format!("`govern {verb}` does not end"))??;
+    let said = String::from_utf8_lossy(&stderr);
+    ensure!(status.success(), "`govern {verb}` of {} ended with {status}: {said}", home.name());
+    Ok(())
 }
 
 /// What the first ceremony cost each member, once all its processes have ended.

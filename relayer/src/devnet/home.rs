@@ -22,6 +22,9 @@ const GAS_MONEY_WEI: u128 = 100_000_000_000_000_000_000;
 /// Whose turn it is changes each second, so that a dead member delays nobody for long.
 const TAKEOVER_MS: u64 = 1_000;
 
+/// Two dozen members on one machine may keep each other waiting.
+const PEER_TIMEOUT_MS: u64 = 10_000;
+
 /// What all members of a network reach in the same way.
 #[derive(Clone, Debug)]
 pub(super) struct Wiring {
@@ -128,6 +131,8 @@ impl Home {
              [listen]\n\
              peer = \"{peer}\"\n\
              api = \"{api}\"\n\n\
+             [peer]\n\
+             timeout_ms = {PEER_TIMEOUT_MS}\n\n\
              [submit]\n\
              takeover_ms = {TAKEOVER_MS}\n\n\
              [chains.{CHAIN}]\n\

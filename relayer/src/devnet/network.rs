@@ -37,7 +37,10 @@ const GIFT: [(Uuid, u128); 2] = [(XIN, 100_000_000), (BTC, 10_000_000_000)];
 /// A script compiles the contracts first, where that was not done yet.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long a member may take until it answers.
-const MEMBER_TIMEOUT: Duration = Duration::from_secs(30);
+const MEMBER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often each member looks at ledger and chain: together they look this often, however many they are, so that the idle
+/// ones leave the machine to those that work.
+const POLL_MS: u64 = 25;
 
 /// Which ports a network takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +128,7 @@ impl Network {
         let names: Vec<String> = (1..=members).map(|index| format!("member-{index}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let accounts = make_users(&operator, &folder, &names).await?;
-        let poll_ms = if ports == Ports::Free { 100 } else { 250 };
+        let poll_ms = if ports == Ports::Free { POLL_MS.saturating_mul(members.max(MEMBERS).into()) } else { 250 };
         let wiring = Wiring {
             ledger: format!("http://{}", ledger.api),
             kernel: format!("http://{}", ledger.kernel),
@@ -208,14 +211,52 @@ impl Network {
         self.anvil.url()
     }
 
+    /// Where the ledger's kernel RPC is.
+    pub fn kernel_url(&self) -> String {
+        format!("http://{}", self.ledger.kernel)
+    }
+
+    /// The running service of a member.
+    ///
+    /// # Errors
+    /// Where none was started.
+    pub fn service(&self, home: &Home) -> Result<&MemberProcess> {
+        let service = self.members.iter().find(|member| member.config() == home.config());
+        service.with_context(|| format!("{} does not run", home.name()))
+    }
+
+    /// The same, to be killed and started.
+    ///
+    /// # Errors
+    /// As [`Self::service`].
+    pub fn service_mut(&mut self, home: &Home) -> Result<&mut MemberProcess> {
+        let service = self.members.iter_mut().find(|member| member.config() == home.config());
+        service.with_context(|| format!("{} does not run", home.name()))
+    }
+
+    /// Starts the service of a member that came later.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn take_in(&mut self, home: &Home, binary: &Path) -> Result<()> {
+        let mut member = home.start(binary)?;
+        member.ready(MEMBER_TIMEOUT).await?;
+        self.members.push(member);
+        Ok(())
+    }
+
+    /// Takes a service out of those that [`Self::stop`] ends.
+    ///
+    /// # Errors
+    /// As [`Self::service`].
+    pub fn release(&mut self, home: &Home) -> Result<MemberProcess> {
+        let place = self.members.iter().position(|member| member.config() == home.config());
+        Ok(self.members.remove(place.with_context(|| format!("{} does not run", home.name()))?))
+    }
+
     /// What members must know to reach ledger and chain.
     pub(super) fn wiring(&self) -> Wiring {
-        Wiring {
-            ledger: self.ledger_url(),
-            kernel: format!("http://{}", self.ledger.kernel),
-            chain: self.chain_url(),
-            poll_ms: self.poll_ms,
-        }
+        Wiring { ledger: self.ledger_url(), kernel: self.kernel_url(), chain: self.chain_url(), poll_ms: self.poll_ms }
     }
 
     /// Ends members, ledger and chain, in this order.

@@ -14,6 +14,7 @@ use axum::response::Response;
 use axum::routing::post;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
@@ -49,6 +50,18 @@ pub fn router<A: AnswerPeers>(local: Local, answers: Arc<A>) -> Router {
 /// that waits takes anything from the members.
 pub fn ceremony_router<A: AnswerCeremony>(local: Local, answers: Arc<A>) -> Router {
     Router::new().route(CEREMONY, post(ceremony::<A>)).with_state(Server::new(local, answers, Admitted::Everybody))
+}
+
+/// Serves that route alone, until it is dropped: for a member whose service does not run.
+///
+/// # Errors
+/// Whatever stops the listener.
+pub async fn serve_ceremony<A: AnswerCeremony>(
+    listener: TcpListener,
+    local: Local,
+    answers: Arc<A>,
+) -> std::io::Result<()> {
+    axum::serve(listener, ceremony_router(local, answers)).await
 }
 
 /// Whose questions are heard.

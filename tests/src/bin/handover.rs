@@ -12,7 +12,8 @@ const ADDED: u8 = 2;
 
 fn arguments() -> Result<Options> {
     let folder = PathBuf::from("target/ceremony");
-    let mut options = Options { members: 20, added: ADDED, folder, binary: PathBuf::from("target/debug/lockstep") };
+    let binary = PathBuf::from("target/debug/lockstep");
+    let mut options = Options { members: 20, added: ADDED, kill: false, folder, binary };
     let mut rest = std::env::args().skip(1);
     while let Some(name) = rest.next() {
         let value = rest.next().with_context(|| format!("{name} needs a value"))?;
@@ -49,8 +50,12 @@ fn show(report: &Report) {
             );
         }
     }
-    let Report { payments, slowest, .. } = report;
-    println!("\n{payments} payments meanwhile, none lost or doubled, the slowest took {:.1} s", slowest.as_secs_f64());
+    let Report { payments, late, slowest, .. } = report;
+    println!(
+        "\n{payments} payments meanwhile, none lost or doubled, {late} of them forwarded from an old address, the slowest took \
+         {:.1} s",
+        slowest.as_secs_f64()
+    );
 }
 
 #[expect(clippy::print_stdout, reason = "a program for people")]
@@ -58,7 +63,7 @@ fn main() -> ExitCode {
     let run = || -> Result<Report> {
         let options = arguments()?;
         let runtime = tokio::runtime::Runtime::new()?;
-        runtime.block_on(Box::pin(handover::run(options, &mut |line| println!("{line}"))))
+        runtime.block_on(Box::pin(handover::run(&options, &mut |line| println!("{line}"))))
     };
     match run() {
         Ok(report) => {
