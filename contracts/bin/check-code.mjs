@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Two things that must be true of the code that goes on a chain: no contract is larger than a chain takes, and the group
-// contract comes out the same wherever it is built. Run it after `forge build`.
+// Two things that must be true of the code that goes on a chain: no contract is larger than a chain takes, and all of them
+// come out the same wherever they are built. Run it after `forge build`.
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +10,10 @@ import { fileURLToPath } from "node:url";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const codeMax = 24_576; // EIP-170
 const initcodeMax = 49_152; // EIP-3860
-const rebuilt = "Group";
+// What operators deploy (`script/Deploy.s.sol`, `script/DeployAccounts.s.sol`), and what that deploys itself.
+const rebuilt = ["Group.sol", "storage/Storage.sol", "accounts/Accounts.sol", "accounts/Account.sol", "assets/Asset.sol"].concat([
+  "bridge/WrappedCoin.sol", "bridge/Bridge.sol",
+]);
 
 const size = (code) => ((code?.object ?? "0x").length - 2) / 2;
 const artifact = (folder, file, name) => JSON.parse(readFileSync(join(folder, "out", file, `${name}.json`), "utf8"));
@@ -38,10 +41,15 @@ function rebuild() {
     mkdirSync(folder);
     for (const name of ["src", "bin", "foundry.toml"]) cpSync(join(root, name), join(folder, name), { recursive: true });
     symlinkSync(join(root, "..", "node_modules"), join(place, "node_modules"));
-    execFileSync("forge", ["build", `src/${rebuilt}.sol`], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
-    const [here, there] = [root, folder].map((from) => artifact(from, `${rebuilt}.sol`, rebuilt));
-    const same = (part) => here[part].object === there[part].object;
-    return same("bytecode") && same("deployedBytecode") ? [] : [`${rebuilt} comes out differently in another folder`];
+    const files = rebuilt.map((path) => `src/${path}`);
+    execFileSync("forge", ["build", ...files], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
+    const problems = [];
+    for (const name of rebuilt.map((path) => basename(path, ".sol"))) {
+      const [here, there] = [root, folder].map((from) => artifact(from, `${name}.sol`, name));
+      const same = (part) => here[part].object === there[part].object;
+      if (!same("bytecode") || !same("deployedBytecode")) problems.push(`${name} comes out differently in another folder`);
+    }
+    return problems;
   } finally {
     rmSync(place, { recursive: true });
   }

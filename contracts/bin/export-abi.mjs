@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Writes contracts/abi/<Name>.json, ABI and bytecode, from what `forge build` left in out/. The Rust crates read these
-// files, so building them needs neither Node nor forge. The group contract also with the code that it has when it is
-// deployed, and where in that its immutables are, for `lockstep group code`. With --check nothing is written: a difference is an error.
+// files, so building them needs neither Node nor forge. Those of `deployed` also with the code that they have on a
+// chain, and where in that their immutables are, for `lockstep group code`. With --check nothing is written: a difference is an error.
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,7 +10,7 @@ const contracts = [
   ...["Group", "Vault", "Reverter", "Recorder", "MockProcess", "Differential", "Seeder"],
   ...["Storage", "Accounts", "Account", "Asset", "WrappedCoin", "Bridge"],
 ];
-const deployed = ["Group"];
+const deployed = ["Group", "Storage", "Accounts", "Account", "Asset", "WrappedCoin", "Bridge"];
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const folder = join(root, "abi");
 const check = process.argv.includes("--check");

@@ -15,7 +15,8 @@ import {BaseScript} from "./BaseScript.sol";
 ///
 /// The process is the ledger user who will register the accounts contract, as 32 bytes with the UUID at the right; register
 /// it with 2,000,000 gas. LOCKSTEP_WRAPPED_COIN is the chain's own WETH; without it one is deployed. What was deployed is
-/// written to LOCKSTEP_DEPLOY_OUT: storage, accounts, coin, bridge.
+/// written to LOCKSTEP_DEPLOY_OUT: chain, storage, accounts, coin, ownCoin (that coin, or zero where it was named), bridge.
+/// `lockstep group code --accounts` compares that with a build.
 contract DeployAccounts is BaseScript {
     /// @notice There is no contract at LOCKSTEP_GROUP_CONTRACT or LOCKSTEP_WRAPPED_COIN on this chain.
     error NoContract(uint256 chain, address named);
@@ -26,9 +27,12 @@ contract DeployAccounts is BaseScript {
         coin = vm.envOr("LOCKSTEP_WRAPPED_COIN", address(0));
         require(address(group).code.length != 0, NoContract(block.chainid, address(group)));
         require(coin == address(0) || coin.code.length != 0, NoContract(block.chainid, coin));
+        bool isNamed = coin != address(0);
         (payloads, accounts, coin, bridge) = deploy(group, process, coin);
 
         string memory json = "deployed";
+        vm.serializeUint(json, "chain", block.chainid);
+        vm.serializeAddress(json, "ownCoin", isNamed ? address(0) : coin);
         vm.serializeAddress(json, "storage", address(payloads));
         vm.serializeAddress(json, "accounts", address(accounts));
         vm.serializeAddress(json, "coin", coin);

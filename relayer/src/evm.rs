@@ -4,6 +4,7 @@
 
 pub mod abi;
 pub mod account;
+pub mod accounts;
 pub mod calldata;
 pub mod check;
 pub mod code;

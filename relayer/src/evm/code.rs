@@ -3,6 +3,9 @@
 //! Immutables are written into the code by the constructor, so their places are left out: their values are compared where
 //! the contract tells them ([`super::check`]).
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use alloy::primitives::{Address, B256, Bytes, keccak256};
 use alloy::providers::Provider;
 use alloy::transports::TransportError;
@@ -11,10 +14,58 @@ use thiserror::Error;
 
 use crate::evm::provider::EvmProvider;
 
-/// What the compiler exported of the group contract (`make abi`).
-const EXPORTED: &str = include_str!("../../../contracts/abi/Group.json");
+/// What is deployed for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contract {
+    /// The group contract.
+    Group,
+    /// Payloads by their hash.
+    Storage,
+    /// The process of smart accounts.
+    Accounts,
+    /// What accounts are clones of.
+    Account,
+    /// What tokens are clones of.
+    Asset,
+    /// The chain's coin as an ERC-20.
+    WrappedCoin,
+    /// How wallets reach accounts.
+    Bridge,
+}
 
-/// The group contract as this build knows it.
+impl Contract {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Group, Self::Storage, Self::Accounts, Self::Account, Self::Asset, Self::WrappedCoin, Self::Bridge];
+
+    /// Its name in the sources.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Group => "Group",
+            Self::Storage => "Storage",
+            Self::Accounts => "Accounts",
+            Self::Account => "Account",
+            Self::Asset => "Asset",
+            Self::WrappedCoin => "WrappedCoin",
+            Self::Bridge => "Bridge",
+        }
+    }
+
+    /// What the compiler exported of it (`make abi`).
+    const fn exported(self) -> &'static str {
+        match self {
+            Self::Group => include_str!("../../../contracts/abi/Group.json"),
+            Self::Storage => include_str!("../../../contracts/abi/Storage.json"),
+            Self::Accounts => include_str!("../../../contracts/abi/Accounts.json"),
+            Self::Account => include_str!("../../../contracts/abi/Account.json"),
+            Self::Asset => include_str!("../../../contracts/abi/Asset.json"),
+            Self::WrappedCoin => include_str!("../../../contracts/abi/WrappedCoin.json"),
+            Self::Bridge => include_str!("../../../contracts/abi/Bridge.json"),
+        }
+    }
+}
+
+/// A contract as this build knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalBuild {
     code: Bytes,
@@ -43,15 +94,37 @@ pub enum Comparison {
     },
 }
 
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same => f.write_str("the code is that of this build"),
+            Self::None => f.write_str("there is no contract"),
+            Self::Length { expected, found } => write!(f, "{found} bytes of code, {expected} in this build"),
+            Self::Differs { at } => write!(f, "the code differs from this build at byte {at}"),
+        }
+    }
+}
+
 /// The export cannot be read: this binary was built from a broken source tree.
 #[derive(Debug, Error)]
 pub enum CodeError {
     /// No JSON, or without the code.
-    #[error("contracts/abi/Group.json does not hold the deployed code: run `make abi` and build again")]
-    Export(#[source] serde_json::Error),
+    #[error("contracts/abi/{name}.json does not hold the deployed code: run `make abi` and build again")]
+    Export {
+        /// The contract.
+        name: &'static str,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A place of an immutable that is none.
-    #[error("contracts/abi/Group.json names `{0}` as the place of an immutable")]
-    Place(String),
+    #[error("contracts/abi/{name}.json names `{place}` as the place of an immutable")]
+    Place {
+        /// The contract.
+        name: &'static str,
+        /// What stands there.
+        place: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -67,17 +140,17 @@ struct Deployed {
 }
 
 impl LocalBuild {
-    /// The group contract that this binary was built with.
+    /// A contract that this binary was built with.
     ///
     /// # Errors
     /// Where the export of the compiler is broken.
-    pub fn load() -> Result<Self, CodeError> {
-        Self::parse(EXPORTED)
+    pub fn load(contract: Contract) -> Result<Self, CodeError> {
+        Self::parse(contract.name(), contract.exported())
     }
 
-    fn parse(exported: &str) -> Result<Self, CodeError> {
+    fn parse(name: &'static str, exported: &str) -> Result<Self, CodeError> {
         let Export { deployed_bytecode: Deployed { object: code, immutables } } =
-            serde_json::from_str(exported).map_err(CodeError::Export)?;
+            serde_json::from_str(exported).map_err(|source| CodeError::Export { name, source })?;
         let place = |text: &str| {
             let (start, length) = text.split_once('+')?;
             let (start, length) = (start.parse::<usize>().ok()?, length.parse::<usize>().ok()?);
@@ -85,7 +158,7 @@ impl LocalBuild {
         };
         let immutables = immutables
             .split_ascii_whitespace()
-            .map(|text| place(text).ok_or_else(|| CodeError::Place(text.to_owned())))
+            .map(|text| place(text).ok_or_else(|| CodeError::Place { name, place: text.to_owned() }))
             .collect::<Result<_, _>>()?;
         Ok(Self { code, immutables })
     }
@@ -101,6 +174,13 @@ impl LocalBuild {
         }
         let first = expected.iter().zip(&found).position(|(expected, found)| expected != found);
         first.map_or(Comparison::Same, |at| Comparison::Differs { at })
+    }
+
+    /// The words that the constructor of other code, equal but for them, wrote into the places of immutables.
+    pub fn written(&self, code: &[u8]) -> BTreeSet<B256> {
+        let word =
+            |(start, length): &(usize, usize)| B256::try_from(code.get(*start..start.saturating_add(*length))?).ok();
+        self.immutables.iter().filter_map(word).collect()
     }
 
     /// Hash of this build's code with zeros in the places of immutables.
@@ -148,7 +228,7 @@ mod tests {
     const CODE_MAX: usize = 24_576;
 
     fn build() -> LocalBuild {
-        LocalBuild::load().expect("the export of this source tree")
+        LocalBuild::load(Contract::Group).expect("the export of this source tree")
     }
 
     /// Code as it is on a chain: with something in each immutable.
@@ -183,21 +263,26 @@ mod tests {
         let good = deployed(&build);
         assert_ne!(good, build.code.to_vec());
         assert_eq!((build.compare(&good), build.hash_of(&good)), (Comparison::Same, build.hash()));
+        assert_eq!(build.written(&good), BTreeSet::from([B256::repeat_byte(0xab)]));
     }
 
     #[test]
     fn broken_exports_should_be_refused() {
-        assert!(matches!(LocalBuild::parse("{}"), Err(CodeError::Export(_))));
+        assert!(matches!(LocalBuild::parse("Group", "{}"), Err(CodeError::Export { .. })));
         for place in ["5", "x+1", "1+x", "0+3", "2+1", "18446744073709551615+1"] {
             let text = format!(r#"{{"deployedBytecode":{{"object":"0x0102","immutables":"{place}"}}}}"#);
-            assert!(matches!(LocalBuild::parse(&text), Err(CodeError::Place(named)) if named == place), "{place}");
+            let parsed = LocalBuild::parse("Group", &text);
+            assert!(matches!(parsed, Err(CodeError::Place { place: named, .. }) if named == place), "{place}");
         }
     }
 
     #[test]
-    fn the_group_contract_should_fit_a_chain() {
-        let build = build();
-        assert!(build.code.len() <= CODE_MAX, "{} bytes", build.code.len());
+    fn every_contract_should_fit_a_chain() {
+        for contract in Contract::ALL {
+            let build = LocalBuild::load(contract).expect("the export of this source tree");
+            let bytes = build.code.len();
+            assert!((1..=CODE_MAX).contains(&bytes), "{}: {bytes} bytes", contract.name());
+        }
         assert!(crate::evm::abi::Group::BYTECODE.len() <= 2 * CODE_MAX);
     }
 }

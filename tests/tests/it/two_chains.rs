@@ -12,7 +12,7 @@ use alloy::providers::Provider;
 use alloy::rpc::types::TransactionRequest;
 use alloy::sol_types::SolError;
 use anyhow::{Context as _, Result, ensure};
-use lockstep::devnet::anvil::{Anvil, AnvilConfig, DEVELOPER};
+use lockstep::devnet::anvil::{Anvil, AnvilConfig, DEVELOPER, ForgeScript, run_forge_script};
 use lockstep::evm::abi::{Group as GroupContract, Vault};
 use lockstep::evm::calldata::{deliver_calldata, process_word};
 use lockstep::evm::provider::{EvmProvider, provider};
@@ -33,6 +33,8 @@ use crate::binary::lockstep_binary;
 const CHAINS: [u64; 2] = [31_337, 31_338];
 const MEMBERS: u8 = 4;
 const ASSET: AssetId = AssetId([5; 32]);
+/// Who would register the accounts process.
+const ACCOUNTS: Uuid = Uuid::from_u128(0xacc);
 /// What the process of a chain is paid: another amount on each.
 const PAID: [u128; 2] = [700, 900];
 
@@ -55,6 +57,7 @@ async fn one_signature_should_serve_two_chains_and_no_proof_both() -> Result<()>
     assert_eq!(contracts[0], contracts[1]);
 
     the_code_should_be_compared(&mut world, contracts[1]).await?;
+    accounts_should_be_compared(&world, contracts).await?;
     one_checkpoint_should_be_delivered(&world, &group).await
 }
 
@@ -73,7 +76,7 @@ async fn the_code_should_be_compared(world: &mut World, contract: Address) -> Re
     for (wrong, word) in [
         ([&good[..good.len() - 1], &[good[good.len() - 1] ^ 1]].concat(), "the code differs from this build at byte"),
         ([&good[..], &[0]].concat(), "bytes of code"),
-        (Vec::new(), "there is no contract at"),
+        (Vec::new(), "there is no contract"),
     ] {
         second.raw_request::<_, ()>("anvil_setCode".into(), (contract, Bytes::from(wrong))).await?;
         let (code, said) = world.code().await?;
@@ -91,6 +94,43 @@ async fn the_code_should_be_compared(world: &mut World, contract: Address) -> Re
     assert!(code == 2 && differs.contains("(90 days), by the group file to nobody"), "{said}");
     world.file.chains[1].recovery = agreed;
     world.save()
+}
+
+/// Smart accounts on both chains, and what the same check says of other code and of other places.
+async fn accounts_should_be_compared(world: &World, groups: [Address; 2]) -> Result<()> {
+    let mut files = Vec::new();
+    for (number, group) in groups.into_iter().enumerate() {
+        files.push(world.deploy_accounts(number, group).await?);
+    }
+    let (code, said) = world.code_with(&files).await?;
+    assert_eq!((code, &said["same"]), (0, &Value::Bool(true)), "{said}");
+    let found = &said["chains"][1]["accounts"];
+    assert_eq!(found["process"], serde_json::to_value(process_word(ACCOUNTS))?);
+    let contracts = found["contracts"].as_array().context("a list")?;
+    let names: Vec<_> = contracts.iter().filter_map(|contract| contract["name"].as_str()).collect();
+    assert_eq!(names, ["Storage", "Accounts", "Bridge", "WrappedCoin", "Asset", "Account"]);
+
+    let provider = &world.providers[1];
+    for contract in contracts {
+        let (name, address) = (&contract["name"], contract["address"].as_str().context("an address")?);
+        let address: Address = address.parse()?;
+        let good = provider.get_code_at(address).await?;
+        let wrong = [&good[..good.len() - 1], &[good[good.len() - 1] ^ 1]].concat();
+        provider.raw_request::<_, ()>("anvil_setCode".into(), (address, Bytes::from(wrong))).await?;
+        let (code, said) = world.code_with(&files).await?;
+        let all = said["chains"][1]["accounts"]["contracts"].as_array().context("a list")?.clone();
+        let differs: Vec<_> = all.iter().filter(|found| !found["differs"].is_null()).collect();
+        assert!(code == 2 && differs.len() == 1 && differs[0]["name"] == *name, "{name}: {said}");
+        provider.raw_request::<_, ()>("anvil_setCode".into(), (address, good)).await?;
+    }
+
+    // The right code, made for another storage contract than the one that is named.
+    let mut other: Value = serde_json::from_slice(&std::fs::read(&files[1])?)?;
+    other["storage"] = other["coin"].clone();
+    std::fs::write(&files[1], other.to_string())?;
+    let (code, said) = world.code_with(&files).await?;
+    assert!(code == 2 && said.to_string().contains("it was made with another storage than"), "{said}");
+    Ok(())
 }
 
 async fn one_checkpoint_should_be_delivered(world: &World, group: &Group) -> Result<()> {
@@ -228,16 +268,47 @@ impl World {
         Ok(())
     }
 
+    /// Deploys smart accounts, and returns what the script wrote down.
+    async fn deploy_accounts(&self, number: usize, group: Address) -> Result<PathBuf> {
+        let out = self.folder.path().join(format!("accounts-{}.json", CHAINS[number]));
+        let url = self.anvils[number].url();
+        let script = ForgeScript {
+            project: &Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts"),
+            script: "script/DeployAccounts.s.sol:DeployAccounts",
+            rpc_url: &url,
+            sender: DEVELOPER,
+            variables: &[
+                ("LOCKSTEP_GROUP_CONTRACT", group.to_string()),
+                ("LOCKSTEP_ACCOUNTS_PROCESS", process_word(ACCOUNTS).to_string()),
+                ("LOCKSTEP_DEPLOY_OUT", out.display().to_string()),
+            ],
+            timeout: Duration::from_secs(400),
+        };
+        run_forge_script(&script).await?;
+        Ok(out)
+    }
+
     /// `lockstep group code` with an endpoint of each chain.
     async fn code(&self) -> Result<(i32, Value)> {
-        self.code_at(&self.anvils).await
+        self.code_of(&self.anvils, &[]).await
     }
 
     async fn code_at(&self, anvils: &[Anvil]) -> Result<(i32, Value)> {
+        self.code_of(anvils, &[]).await
+    }
+
+    async fn code_with(&self, accounts: &[PathBuf]) -> Result<(i32, Value)> {
+        self.code_of(&self.anvils, accounts).await
+    }
+
+    async fn code_of(&self, anvils: &[Anvil], accounts: &[PathBuf]) -> Result<(i32, Value)> {
         let mut command = tokio::process::Command::new(lockstep_binary()?);
         command.args(["group", "code"]).arg(self.group_path());
         for anvil in anvils {
             command.args(["--rpc", &anvil.url()]);
+        }
+        for file in accounts {
+            command.arg("--accounts").arg(file);
         }
         let Output { status, stdout, stderr } = command.output().await?;
         let code = status.code().context("it ends by itself")?;
