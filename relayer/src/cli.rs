@@ -1,6 +1,7 @@
 //! The command line: results as JSON on standard output, one line on standard error when something is wrong, and an exit
 //! code that says what kind of wrong.
 
+mod account;
 mod ceremony;
 mod devnet;
 mod govern;
@@ -21,6 +22,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+pub use account::{AccountCommand, AddressArgs, OrderArgs};
 pub use ceremony::{CeremonyCommand, JoinArgs, StartArgs, StatusArgs};
 pub use devnet::{DemoArgs, DevnetArgs};
 pub use govern::{
@@ -77,6 +79,9 @@ pub enum Command {
     /// Print the memo of a payment, or a link or QR code, for any wallet of the ledger; or show what a memo means
     #[command(subcommand)]
     Memo(MemoCommand),
+    /// Tell where the smart account of a ledger user is, and write orders for it
+    #[command(subcommand)]
+    Account(AccountCommand),
     /// Show what a ledger user holds of an asset
     Balance(BalanceArgs),
     /// Run the whole loop on this machine and check every balance: a chain, a ledger, four members, payments both ways
@@ -140,6 +145,7 @@ pub async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Pay(args) => pay::pay(&args).await,
         Command::Register(args) => pay::register(&args).await,
         Command::Memo(command) => memo::run(command),
+        Command::Account(command) => account::run(&command),
         Command::Balance(args) => pay::balance(&args).await,
         Command::Demo(args) => devnet::demo(&args).await,
         Command::Check(args) => service::check(&args).await,

@@ -18,7 +18,7 @@ use crate::ledger::SafeApi;
 use crate::ledger::pay::{self, PayError, Payment};
 
 /// Most bytes of a memo that fits any ledger transaction (kernel: 256 bytes of extra).
-const EXTRA_MAX: usize = 256;
+pub(super) const EXTRA_MAX: usize = 256;
 
 /// Who, on which ledger, and of which group.
 #[derive(Debug, Args)]

@@ -31,7 +31,7 @@ pub const BTC: Uuid = Uuid::from_u128(0xc6d0_c728_2624_429b_8e0d_d9d1_9b65_92fa)
 /// Members of a development group.
 pub const MEMBERS: u8 = 4;
 /// Users that a development network knows, each with money from the faucet.
-pub const USERS: [&str; 4] = ["alice", "bob", "vault", "reverter"];
+pub const USERS: [&str; 5] = ["alice", "bob", "vault", "reverter", "accounts"];
 /// What the faucet gives each user: of XIN for fees, of BTC to play with.
 const GIFT: [(Uuid, u128); 2] = [(XIN, 100_000_000), (BTC, 10_000_000_000)];
 /// A script compiles the contracts first, where that was not done yet.

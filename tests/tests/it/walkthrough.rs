@@ -17,7 +17,7 @@ use crate::binary::lockstep_binary;
 /// The chain of `make devnet`, as the page names it.
 const CHAIN_URL: &str = "http://127.0.0.1:8545";
 /// For all commands together: they compile contracts and wait for members, on a machine that does ten other things.
-const PATIENCE: Duration = Duration::from_secs(420);
+const PATIENCE: Duration = Duration::from_secs(540);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_walk_through_should_work_as_it_is_written() -> Result<()> {
