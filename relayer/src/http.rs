@@ -9,7 +9,7 @@ use reqwest::Response;
 use reqwest::redirect::Policy;
 use thiserror::Error;
 
-pub use reqwest::{Client, Url};
+pub use reqwest::{Client, Method, Url};
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

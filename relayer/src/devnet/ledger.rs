@@ -7,13 +7,12 @@
 //! ```text
 //! api ─► auth ─► users, assets, ghosts, outputs, snapshots, requests ─► broadcast ─┐
 //! admin ─► faucet (a deposit) ─────────────────────────────────────────────────────┼─► kernel::admit ─► listing
-//! rpc ─► sendrawtransaction ───────────────────────────────────────────────────────┘     (rules, locks)   (finality,
-//!                                                                                                           sequence)
+//! rpc, one a node ─► sendrawtransaction ───────────────────────────────────────────┘     (rules, locks)   (finality,
+//!                                                                                           split          sequence)
 //! ```
 //!
-//! Switches that break the rules (lost broadcasts, late rows, changed answers, split locks) belong into
-//! [`LedgerConfig`] and act at one place each: `Ledger::broadcast`, `kernel::admit`, `listing::finalize`,
-//! `ghosts::issue`, `requests::views` and a layer around the API's router. None exists yet.
+//! The kernel has several nodes, each with an RPC of its own; they show the same as long as they are honest. What breaks
+//! the rules is a [`Fault`]: set by the operator while the ledger runs, acting at one place each, forgotten at a restart.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +31,7 @@ mod admin;
 mod api;
 mod assets;
 mod auth;
+mod faults;
 mod ghosts;
 mod kernel;
 mod listing;
@@ -42,9 +42,11 @@ mod requests;
 mod rpc;
 mod secrets;
 mod snapshots;
+mod split;
 mod store;
 mod users;
 
+pub use faults::{Answer, Disguise, Disturbance, Fault, FaultOrder, FaultRow, Lie, PAUSE_MS_MAX};
 pub use kernel::KernelRefusal;
 pub use operator::{Minted, Operator, OperatorError};
 pub use refusal::{CallError, Refusal};
@@ -61,8 +63,8 @@ pub struct LedgerConfig {
     pub database: PathBuf,
     /// Where the Safe API listens, on loopback; port 0 takes a free one.
     pub api: SocketAddr,
-    /// Where the kernel's RPC listens, on loopback; port 0 takes a free one.
-    pub kernel: SocketAddr,
+    /// Where the RPCs of the kernel's nodes listen, on loopback, the first node first; port 0 takes a free one.
+    pub kernel: Vec<SocketAddr>,
     /// Everything random comes from here. A database belongs to one seed for ever.
     pub seed: [u8; 32],
     /// From admission to finality. Zero makes a transaction final in the call that brings it.
@@ -74,14 +76,19 @@ pub struct LedgerConfig {
 pub struct RunningLedger {
     /// Where the Safe API and the administration listen.
     pub api: SocketAddr,
-    /// Where the kernel's RPC listens.
-    pub kernel: SocketAddr,
+    /// Where the RPCs of the kernel's nodes listen, the first node first.
+    pub kernel: Vec<SocketAddr>,
     ledger: Arc<Ledger>,
     tasks: JoinSet<Result<(), LedgerError>>,
     shutdown: CancellationToken,
 }
 
 impl RunningLedger {
+    /// Addresses of the kernel's nodes, as a member's configuration names them.
+    pub fn kernel_urls(&self) -> Vec<String> {
+        self.kernel.iter().map(|node| format!("http://{node}")).collect()
+    }
+
     /// Waits until all parts of the server ended, which the first one to fail brings about, and closes the database.
     ///
     /// # Errors
@@ -102,28 +109,34 @@ impl RunningLedger {
 /// # Errors
 /// An address that is taken or not loopback, or a database that cannot be opened or belongs to another seed.
 pub async fn serve(config: LedgerConfig, shutdown: CancellationToken) -> Result<RunningLedger, LedgerError> {
+    if config.kernel.is_empty() {
+        return Err(LedgerError::NoNode);
+    }
     let api = bind(config.api).await?;
-    let kernel = bind(config.kernel).await?;
-    let (api_address, kernel_address) = (local(&api, config.api)?, local(&kernel, config.kernel)?);
-    let ledger = Arc::new(Ledger::open(&config.database, &config.seed, config.finality_delay).await?);
+    let (api_address, mut kernel_addresses, mut listeners) = (local(&api, config.api)?, Vec::new(), Vec::new());
+    for address in &config.kernel {
+        let listener = bind(*address).await?;
+        kernel_addresses.push(local(&listener, *address)?);
+        listeners.push(listener);
+    }
+    let nodes = u16::try_from(listeners.len()).unwrap_or(u16::MAX);
+    let ledger = Arc::new(Ledger::open(&config.database, &config.seed, config.finality_delay, nodes).await?);
     ledger.broadcast().await.map_err(LedgerError::Work)?;
-    // With no delay nobody looks later, so what an earlier run with a delay left open becomes final now.
-    ledger.finalize_due(config.finality_delay.is_zero()).await.map_err(LedgerError::Work)?;
+    ledger.finalize_due(false).await.map_err(LedgerError::Work)?;
 
     let mut tasks = JoinSet::new();
     let shutdown = shutdown.child_token();
-    for (listener, router) in [(api, api::router(Arc::clone(&ledger))), (kernel, rpc::router(Arc::clone(&ledger)))] {
+    let nodes = (1..).zip(listeners).map(|(number, listener)| (listener, rpc::router(Arc::clone(&ledger), number)));
+    for (listener, router) in nodes.chain([(api, api::router(Arc::clone(&ledger)))]) {
         let stop = shutdown.clone();
         let timeout = TimeoutLayer::with_status_code(axum::http::StatusCode::SERVICE_UNAVAILABLE, CALL_TIME_MAX);
         let server = axum::serve(listener, router.layer(timeout));
         let server = server.with_graceful_shutdown(async move { stop.cancelled().await });
         tasks.spawn(async move { server.await.map_err(LedgerError::Serve) });
     }
-    if !config.finality_delay.is_zero() {
-        tasks.spawn(finalize_due(Arc::clone(&ledger), shutdown.clone()));
-    }
-    tracing::info!(api = %api_address, kernel = %kernel_address, "ledger serves");
-    Ok(RunningLedger { api: api_address, kernel: kernel_address, ledger, tasks, shutdown })
+    tasks.spawn(finalize_due(Arc::clone(&ledger), shutdown.clone()));
+    tracing::info!(api = %api_address, kernel = ?kernel_addresses, "ledger serves");
+    Ok(RunningLedger { api: api_address, kernel: kernel_addresses, ledger, tasks, shutdown })
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, LedgerError> {
@@ -138,10 +151,12 @@ fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, Ledg
     listener.local_addr().map_err(|source| LedgerError::Bind { address, source })
 }
 
-/// Makes transactions final when their time has come.
+/// Makes transactions final, and lists rows, when their time has come.
 async fn finalize_due(ledger: Arc<Ledger>, shutdown: CancellationToken) -> Result<(), LedgerError> {
     while shutdown.run_until_cancelled(tokio::time::sleep(FINALITY_POLL)).await.is_some() {
-        ledger.finalize_due(false).await.map_err(LedgerError::Work)?;
+        if ledger.has_work() {
+            ledger.finalize_due(false).await.map_err(LedgerError::Work)?;
+        }
     }
     Ok(())
 }
@@ -159,10 +174,14 @@ impl Ledger {
         }
     }
 
-    /// Makes final what is due, or everything; says how many transactions that were.
+    /// Makes final and lists what is due, or everything; says how many transactions became final.
     pub(crate) async fn finalize_due(&self, all: bool) -> Result<usize, CallError> {
         let mut tx = self.begin().await?;
+        self.forget_work();
         let count = listing::finalize_due(self, &mut tx, all).await?;
+        if listing::is_work_left(&mut tx).await? {
+            self.expect_work();
+        }
         tx.commit().await?;
         Ok(count)
     }
@@ -174,6 +193,9 @@ pub enum LedgerError {
     /// The administration makes money, so nobody else's machine may reach it.
     #[error("the ledger listens on loopback only, not on {0}")]
     NotLoopback(SocketAddr),
+    /// Nobody could ask the kernel anything.
+    #[error("the ledger's kernel has no node")]
+    NoNode,
     /// The address is taken.
     #[error("the ledger cannot listen on {address}")]
     Bind {

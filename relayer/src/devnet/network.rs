@@ -30,6 +30,8 @@ pub const CHAIN: ChainId = 31_337;
 pub const BTC: Uuid = Uuid::from_u128(0xc6d0_c728_2624_429b_8e0d_d9d1_9b65_92fa);
 /// Members of a development group.
 pub const MEMBERS: u8 = 4;
+/// Where the nodes of the kernel listen, on fixed ports; of three, two must agree that something is final.
+const KERNEL_PORTS: [u16; 3] = [7690, 7691, 7692];
 /// Users that a development network knows, each with money from the faucet.
 pub const USERS: [&str; 5] = ["alice", "bob", "vault", "reverter", "accounts"];
 /// What the faucet gives each user: of XIN for fees, of BTC to play with.
@@ -116,12 +118,13 @@ impl Network {
         let config = LedgerConfig {
             database: folder.join("ledger.db"),
             api: loopback(port(7700)),
-            kernel: loopback(port(7690)),
+            kernel: KERNEL_PORTS.map(|fixed| loopback(port(fixed))).to_vec(),
             seed: system_entropy(),
             finality_delay: Duration::ZERO,
         };
         let ledger = ledger::serve(config, stop.clone()).await.context("the embedded ledger does not start")?;
-        say(&format!("ledger    Safe API http://{}, kernel RPC http://{}", ledger.api, ledger.kernel));
+        let nodes = ledger.kernel_urls().join(", ");
+        say(&format!("ledger    Safe API http://{}, kernel nodes {nodes}", ledger.api));
         let operator = Operator::new(&format!("http://{}", ledger.api))?;
 
         let users = make_users(&operator, &folder, &USERS).await?;

@@ -57,7 +57,7 @@ impl Scene {
         bench.coin(BTC, "1", &[&alice], 1).await;
         let members: Vec<_> = [a, b, c, d].into_iter().map(|member| Arc::new(member.api)).collect();
         let group = Mix::of_users(members.iter().map(|member| member.user()), 3);
-        let kernel = KernelNodes::new(&[format!("http://{}", bench.running.kernel)], 1).expect("one node");
+        let kernel = KernelNodes::new(&bench.running.kernel_urls(), 2).expect("three nodes");
         Self { _bench: bench, alice, bob, members, kernel: Arc::new(kernel), group }
     }
 

@@ -183,7 +183,7 @@ impl Scene {
         bench.coin(XIN, "10", &[&alice], 1).await;
         let lines: Vec<_> = [a, b, c, d].into_iter().map(|member| Line::new(&Arc::new(member.api))).collect();
         let group = Arc::new(deal(&lines));
-        let kernel = KernelNodes::new(&[format!("http://{}", bench.running.kernel)], 1).expect("one node");
+        let kernel = KernelNodes::new(&bench.running.kernel_urls(), 2).expect("three nodes");
         let kernel = Arc::new(kernel);
         let to_group = Payment {
             receivers: group.mix(),

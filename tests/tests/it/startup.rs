@@ -52,7 +52,7 @@ impl World {
         let config = LedgerConfig {
             database: folder.path().join("ledger.db"),
             api: loopback,
-            kernel: loopback,
+            kernel: vec![loopback],
             seed: [7; 32],
             finality_delay: Duration::ZERO,
         };
@@ -106,7 +106,7 @@ impl World {
         let mut group = self.group.clone();
         change(&mut group);
         std::fs::write(self.folder.path().join("group.toml"), toml::to_string(&group)?)?;
-        let (ledger, kernel, rpc) = (self.ledger.api, self.ledger.kernel, self.anvil.url());
+        let (ledger, kernel, rpc) = (self.ledger.api, self.ledger.kernel[0], self.anvil.url());
         let member = format!(
             "data = \"data\"\ngroup = \"group.toml\"\nmember = 1\npassphrase_file = \"passphrase\"\n[ledger]\napi = \"http://{ledger}\"\n\
              kernel = \"http://{kernel}\"\n[chains.31337]\nrpc = \"{rpc}\"\n\

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::routing::post;
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use lockstep_core::mixin::ids::XIN;
 use lockstep_core::mixin::{Deposit, Input, Output, RawKey, Signature, Signatures, SignedTransaction, Transaction};
 use lockstep_core::output::CoinId;
 use lockstep_core::{Amount, AssetId, B256, Uuid};
@@ -16,11 +17,13 @@ use sqlx::SqliteConnection;
 
 use super::api::{Reply, data};
 use super::assets::{self, Asset, NewAsset};
+use super::faults::{FaultOrder, FaultRow};
+use super::kernel::FIRST_NODE;
 use super::refusal::{CallError, Refusal};
 use super::store::Ledger;
 use super::users::{self, NewUser, Registered};
-use super::{ghosts, kernel};
-use crate::ledger::wire::{Hex32, HexBytes, KeyRequest};
+use super::{ghosts, kernel, listing, split};
+use crate::ledger::wire::{GhostKeyRow, Hex32, HexBytes, KeyRequest};
 
 /// The routes under `/admin`.
 pub(super) fn routes() -> Router<Arc<Ledger>> {
@@ -30,6 +33,9 @@ pub(super) fn routes() -> Router<Arc<Ledger>> {
         .route("/admin/faucet", post(faucet))
         .route("/admin/outputs/{id}/inscription", post(inscribe))
         .route("/admin/advance", post(advance))
+        .route("/admin/faults", get(list_faults).post(set_fault).delete(clear_faults))
+        .route("/admin/faults/{id}", delete(clear_fault))
+        .route("/admin/transactions/{hash}/release", post(release))
 }
 
 /// The body of a call, or a refusal in the API's form.
@@ -73,6 +79,18 @@ pub(super) struct Pour {
     /// A memo, as of a payment that has no senders.
     #[serde(default)]
     pub(super) extra: HexBytes,
+    /// What `GET /safe/outputs/:id/deposit` says about it.
+    #[serde(flatten)]
+    pub(super) from: Source,
+}
+
+/// Where a deposit came from on its own chain.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Source {
+    pub(super) sender: String,
+    pub(super) destination: String,
+    pub(super) tag: String,
 }
 
 const fn one() -> u8 {
@@ -103,23 +121,59 @@ pub(super) async fn deposit(ledger: &Ledger, db: &mut SqliteConnection, pour: &P
     let asset = assets::find(db, &pour.asset).await?;
     let request = KeyRequest { receivers: pour.receivers.clone(), index: 0, hint: pour.request_id };
     let ghost = ghosts::issue(ledger, db, "faucet", &request).await?;
+    let keys = ghost.keys.iter().map(|key| RawKey(key.0)).collect();
+    let output = Output::of_keys(pour.amount, keys, RawKey(ghost.mask.0), pour.threshold);
+    let signed = custodian_sign(ledger, &asset, &pour.request_id.to_string(), output, pour.extra.0.clone())?;
+    let hash = kernel::admit(ledger, db, &signed.encode(), FIRST_NODE).await?;
+    sqlx::query("update kernel_deposit set sender = $1, destination = $2, tag = $3 where hash = $4")
+        .bind(&pour.from.sender)
+        .bind(&pour.from.destination)
+        .bind(&pour.from.tag)
+        .bind(hex::encode(hash))
+        .execute(db)
+        .await?;
+    Ok(hash)
+}
+
+/// A deposit of `asset` into `output`, named by `transaction` on its own chain.
+fn custodian_sign(
+    ledger: &Ledger,
+    asset: &Asset,
+    transaction: &str,
+    output: Output,
+    extra: Vec<u8>,
+) -> Result<SignedTransaction, CallError> {
     let deposit = Deposit {
         chain: B256::new(AssetId::from_uuid(asset.chain_id).0),
         asset_key: asset.asset_id.to_string().into_bytes(),
-        transaction: pour.request_id.to_string().into_bytes(),
+        transaction: transaction.as_bytes().to_vec(),
         index: 0,
-        amount: pour.amount,
+        amount: output.amount,
     };
-    let keys = ghost.keys.iter().map(|key| RawKey(key.0)).collect();
-    let output = Output::of_keys(pour.amount, keys, RawKey(ghost.mask.0), pour.threshold);
     let invalid = |error: lockstep_core::mixin::TransactionError| Refusal::Field(error.to_string());
     let inputs = vec![Input::of_deposit(deposit)];
-    let transaction = Transaction::new(asset.kernel_asset_id, inputs, vec![output], Vec::new(), pour.extra.0.clone());
+    let transaction = Transaction::new(asset.kernel_asset_id, inputs, vec![output], Vec::new(), extra);
     let transaction = transaction.map_err(invalid)?;
     let signature = Signature::sign(&ledger.secrets.custodian()?, &transaction.hash());
     let signatures = Signatures::Map(vec![BTreeMap::from([(0, signature)])]);
-    let signed = SignedTransaction::new(transaction, signatures).map_err(invalid)?;
-    kernel::admit(ledger, db, &signed.encode()).await
+    Ok(SignedTransaction::new(transaction, signatures).map_err(invalid)?)
+}
+
+/// Somebody else's final transaction that uses the keys of an answer of the key service.
+pub(super) async fn strangers_transaction(
+    ledger: &Ledger,
+    db: &mut SqliteConnection,
+    row: &GhostKeyRow,
+) -> Result<(), CallError> {
+    let asset = assets::find(db, &XIN.to_string()).await?;
+    let keys = row.keys.iter().map(|key| RawKey(key.0)).collect();
+    let output = Output::of_keys(Amount::from_units(1), keys, RawKey(row.mask.0), 1);
+    let signed = custodian_sign(ledger, &asset, &format!("stranger {}", row.mask), output, Vec::new())?;
+    let hash = kernel::admit(ledger, db, &signed.encode(), FIRST_NODE).await?;
+    if kernel::find(db, hash).await?.is_some_and(|admitted| admitted.snapshot.is_none()) {
+        listing::finalize(ledger, db, signed.transaction()).await?;
+    }
+    Ok(())
 }
 
 /// Body of `POST /admin/outputs/:id/inscription`.
@@ -152,4 +206,48 @@ async fn inscribe(
 async fn advance(State(ledger): State<Arc<Ledger>>) -> Reply<usize> {
     ledger.broadcast().await?;
     data(ledger.finalize_due(true).await?)
+}
+
+async fn list_faults(State(ledger): State<Arc<Ledger>>) -> Reply<Vec<FaultRow>> {
+    data(ledger.faults.list())
+}
+
+async fn set_fault(
+    State(ledger): State<Arc<Ledger>>,
+    posted: Result<Json<FaultOrder>, JsonRejection>,
+) -> Reply<FaultRow> {
+    let order = body(posted)?;
+    order.check(ledger.nodes)?;
+    let row = ledger.faults.set(order)?;
+    tracing::info!(id = row.id, order = ?row.order, "fault set");
+    data(row)
+}
+
+async fn clear_fault(State(ledger): State<Arc<Ledger>>, Path(id): Path<u64>) -> Reply<Vec<FaultRow>> {
+    let cleared = ledger.faults.clear(Some(id));
+    if cleared.is_empty() {
+        return Err(Refusal::NotFound("fault").into());
+    }
+    honest_again(&ledger, cleared).await
+}
+
+async fn clear_faults(State(ledger): State<Arc<Ledger>>) -> Reply<Vec<FaultRow>> {
+    let cleared = ledger.faults.clear(None);
+    honest_again(&ledger, cleared).await
+}
+
+/// What a fault held up goes on before the answer that says it is cleared.
+async fn honest_again(ledger: &Ledger, cleared: Vec<FaultRow>) -> Reply<Vec<FaultRow>> {
+    ledger.finalize_due(false).await?;
+    tracing::info!(faults = cleared.len(), "faults cleared");
+    data(cleared)
+}
+
+/// Clears the locks of split nodes in favour of one transaction.
+async fn release(State(ledger): State<Arc<Ledger>>, Path(hash): Path<Hex32>) -> Reply<Hex32> {
+    let mut tx = ledger.begin().await?;
+    split::release(&mut tx, B256::new(hash.0)).await?;
+    tx.commit().await?;
+    ledger.finalize_due(false).await?;
+    data(hash)
 }

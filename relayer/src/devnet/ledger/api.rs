@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::assets::Asset;
 use super::auth::{BODY_BYTES_MAX, Call};
+use super::faults::disturb;
 use super::refusal::{CallError, Refusal};
 use super::requests::{BATCH_MAX, Kind, Request as Asked};
 use super::snapshots::{self, SnapshotRow};
@@ -38,6 +39,7 @@ pub(super) fn router(ledger: Arc<Ledger>) -> Router {
     Router::new()
         .route("/safe/me", get(me))
         .route("/safe/outputs", get(list_outputs))
+        .route("/safe/outputs/fetch", post(fetch_outputs))
         .route("/safe/outputs/{id}", get(output))
         .route("/safe/outputs/{id}/deposit", get(output_deposit))
         .route("/safe/keys", post(keys))
@@ -56,6 +58,7 @@ pub(super) fn router(ledger: Arc<Ledger>) -> Router {
         .merge(admin::routes())
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&ledger), disturb::at_api))
         .layer(middleware::from_fn(echo_request_id))
         .with_state(ledger)
 }
@@ -88,12 +91,18 @@ async fn me(State(ledger): State<Arc<Ledger>>, call: Call) -> Reply<UserRow> {
 async fn list_outputs(State(ledger): State<Arc<Ledger>>, uri: Uri, call: Call) -> Reply<Vec<OutputRow>> {
     let page = query(&uri)?;
     let mut tx = ledger.begin().await?;
-    data(outputs::list(&mut tx, call.user, &page).await?)
+    data(outputs::list(&ledger, &mut tx, call.user, &page).await?)
 }
 
-async fn output(State(ledger): State<Arc<Ledger>>, Path(id): Path<String>, _: Call) -> Reply<OutputRow> {
+async fn fetch_outputs(State(ledger): State<Arc<Ledger>>, call: Call) -> Reply<Vec<OutputRow>> {
+    let asked: outputs::Fetch = call.json()?;
     let mut tx = ledger.begin().await?;
-    data(outputs::find(&mut tx, &id).await?)
+    data(outputs::fetch(&ledger, &mut tx, call.user, &asked).await?)
+}
+
+async fn output(State(ledger): State<Arc<Ledger>>, Path(id): Path<String>, call: Call) -> Reply<OutputRow> {
+    let mut tx = ledger.begin().await?;
+    data(outputs::find(&ledger, &mut tx, call.user, &id).await?)
 }
 
 async fn output_deposit(State(ledger): State<Arc<Ledger>>, Path(id): Path<String>, _: Call) -> Reply<DepositRow> {

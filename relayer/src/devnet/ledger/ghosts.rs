@@ -7,9 +7,10 @@ use lockstep_core::account::MEMBERS_MAX;
 use lockstep_core::mixin::ids::members_hash;
 use sqlx::SqliteConnection;
 
+use super::faults::{Fault, Place};
 use super::refusal::{CallError, Refusal};
 use super::store::{Ledger, from_hex, from_json, to_json};
-use super::users;
+use super::{admin, kernel, users};
 use crate::ledger::wire::{GHOST_KEY_TYPE, GhostKeyRow, Hex32, KeyRequest, KeysBody};
 
 /// Most outputs asked for at once: as many as a transaction can have.
@@ -46,10 +47,36 @@ pub(crate) async fn answer(
         return Err(Refusal::Field(format!("keys are asked for 1 to {REQUESTS_MAX} outputs")).into());
     }
     let mut rows = Vec::with_capacity(requests.len());
+    let place = Place::of(std::slice::from_ref(&caller));
     for request in requests {
-        rows.push(issue(ledger, db, &scope, request).await?);
+        let row = match ledger.faults.acts(place, &Fault::FreshKeys) {
+            // A scope that was never asked in has keys of its own.
+            Some(_) => issue(ledger, db, &format!("{scope}/{}", ledger.clock.now()), request).await?,
+            None => issue(ledger, db, &scope, request).await?,
+        };
+        steal(ledger, db, caller, request.index, &row).await?;
+        rows.push(row);
     }
     Ok(rows)
+}
+
+/// A stranger who knew the keys before they were asked for makes a transaction of his own that uses them.
+async fn steal(
+    ledger: &Ledger,
+    db: &mut SqliteConnection,
+    caller: Uuid,
+    index: u16,
+    row: &GhostKeyRow,
+) -> Result<(), CallError> {
+    for key in &row.keys {
+        if kernel::key_holder(db, &key.to_string()).await?.is_some() {
+            return Ok(());
+        }
+    }
+    match ledger.faults.acts(Place::of(&[caller]), &Fault::StealKeys { index }) {
+        Some(_) => admin::strangers_transaction(ledger, db, row).await,
+        None => Ok(()),
+    }
 }
 
 /// The keys for one output: those given before, or new ones.

@@ -6,10 +6,10 @@ use lockstep_core::output::CoinId;
 use lockstep_core::{Amount, B256, Uuid};
 use sqlx::SqliteConnection;
 
-use super::ghosts;
-use super::kernel;
+use super::faults::{Fault, Place};
 use super::refusal::CallError;
 use super::store::{Ledger, from_json, signed, to_json, unsigned};
+use super::{ghosts, kernel, split};
 
 /// What the API knows about the transaction whose outputs it lists.
 struct Origin {
@@ -18,28 +18,101 @@ struct Origin {
     senders: Vec<Uuid>,
     threshold: u8,
     inscription: Option<String>,
+    /// Members hash and threshold of the owners of its first input, where they are users.
+    payer: Option<(String, u8)>,
     now: u64,
 }
 
-/// Makes due transactions final, in the order in which they are due; all that are admitted when `all` is set. Returns how
-/// many.
-pub(crate) async fn finalize_due(ledger: &Ledger, db: &mut SqliteConnection, all: bool) -> Result<usize, CallError> {
-    let due = if all { i64::MAX } else { signed(ledger.clock.now()) };
-    let open: Vec<(String,)> = sqlx::query_as(
-        "select raw from kernel_transaction where snapshot is null and final_at <= $1 order by final_at, number",
-    )
-    .bind(due)
-    .fetch_all(&mut *db)
-    .await?;
-    for (raw,) in &open {
-        let raw = hex::decode(raw).map_err(|_| CallError::Corrupt("transaction"))?;
-        let transaction = kernel::decode(&raw).map_err(|_| CallError::Corrupt("transaction"))?;
-        finalize(ledger, db, transaction.transaction()).await?;
+impl Origin {
+    async fn of(ledger: &Ledger, db: &mut SqliteConnection, transaction: &Transaction) -> Result<Self, CallError> {
+        let hash = transaction.hash();
+        let mut origin = Self {
+            hash,
+            request: None,
+            senders: Vec::new(),
+            threshold: 0,
+            inscription: None,
+            payer: None,
+            now: ledger.clock.now(),
+        };
+        if let Some(coin) = transaction.coins().unwrap_or_default().first() {
+            let input: Option<(String, u8, Option<String>)> = sqlx::query_as(
+                "select members_hash, threshold, inscription from output where hash = $1 and position = $2",
+            )
+            .bind(hex::encode(coin.transaction))
+            .bind(coin.index)
+            .fetch_optional(&mut *db)
+            .await?;
+            // Only a transaction of one input and one output carries an inscription on.
+            let carried = transaction.inputs().len() == 1 && transaction.outputs().len() == 1;
+            if let Some((members, threshold, inscription)) = input {
+                origin.payer = Some((members, threshold));
+                origin.inscription = inscription.filter(|_| carried);
+            }
+        }
+        // Only a request that was completed at the API tells it who paid; what others sent to the kernel has no senders.
+        let request: Option<(String, String, u8)> = sqlx::query_as(
+            "select id, senders, threshold from request where hash = $1 and state <> 'unspent'
+             order by created_at limit 1",
+        )
+        .bind(hex::encode(hash))
+        .fetch_optional(db)
+        .await?;
+        if let Some((id, senders, threshold)) = request {
+            origin.request = Some(Uuid::try_parse(&id).map_err(|_| CallError::Corrupt("id"))?);
+            origin.senders = from_json(&senders, "senders")?;
+            origin.threshold = threshold;
+        }
+        Ok(origin)
     }
-    Ok(open.len())
 }
 
-/// Makes one transaction final: its inputs are spent, its outputs exist and are listed, its request is done.
+/// Makes due transactions final and lists due rows, in the order in which they are due; all that are admitted when `all`
+/// is set. Returns how many became final.
+pub(crate) async fn finalize_due(ledger: &Ledger, db: &mut SqliteConnection, all: bool) -> Result<usize, CallError> {
+    let due = if all { i64::MAX } else { signed(ledger.clock.now()) };
+    let mut count = 0_usize;
+    if !ledger.faults.is_on(&Fault::Stall) {
+        split::unite(ledger, db).await?;
+        let open = "select raw from kernel_transaction
+            where snapshot is null and held_at is null and final_at <= $1 order by final_at, number";
+        for transaction in transactions(db, open, due).await? {
+            finalize(ledger, db, &transaction).await?;
+            count = count.saturating_add(1);
+        }
+    }
+    let unlisted = "select raw from kernel_transaction where listed = 0 and list_at <= $1 order by list_at, number";
+    for transaction in transactions(db, unlisted, due).await? {
+        list_all(ledger, db, &transaction).await?;
+    }
+    list_withheld(ledger, db).await?;
+    Ok(count)
+}
+
+/// True while there is something that time, or the end of a fault, will finish.
+pub(crate) async fn is_work_left(db: &mut SqliteConnection) -> Result<bool, CallError> {
+    let left: bool = sqlx::query_scalar(
+        "select exists (select 1 from kernel_transaction where snapshot is null)
+            or exists (select 1 from kernel_transaction where listed = 0) or exists (select 1 from withheld)",
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(left)
+}
+
+async fn transactions(db: &mut SqliteConnection, query: &'static str, due: i64) -> Result<Vec<Transaction>, CallError> {
+    let rows: Vec<(String,)> = sqlx::query_as(query).bind(due).fetch_all(db).await?;
+    rows.iter().map(|(raw,)| read(raw)).collect()
+}
+
+fn read(raw: &str) -> Result<Transaction, CallError> {
+    let raw = hex::decode(raw).map_err(|_| CallError::Corrupt("transaction"))?;
+    let signed = kernel::decode(&raw).map_err(|_| CallError::Corrupt("transaction"))?;
+    Ok(signed.transaction().clone())
+}
+
+/// Makes one transaction final: its inputs are spent, its outputs exist and are listed unless they have a time of their
+/// own, its request is done.
 pub(crate) async fn finalize(
     ledger: &Ledger,
     db: &mut SqliteConnection,
@@ -48,34 +121,64 @@ pub(crate) async fn finalize(
     let (hash, now) = (transaction.hash(), ledger.clock.now());
     let name = hex::encode(hash);
     let snapshot = hex::encode(ledger.secrets.snapshot(hash));
-    sqlx::query("update kernel_transaction set snapshot = $1, snapshot_at = $2 where hash = $3")
-        .bind(&snapshot)
-        .bind(signed(now))
-        .bind(&name)
-        .execute(&mut *db)
-        .await?;
-    let inscription = spend(db, transaction, &name, now).await?;
-
-    // Only a request that was completed at the API tells it who paid; what others sent to the kernel has no senders.
-    let request: Option<(String, String, u8)> = sqlx::query_as(
-        "select id, senders, threshold from request where hash = $1 and state <> 'unspent' order by created_at limit 1",
+    let list_at: Option<i64> = sqlx::query_scalar(
+        "update kernel_transaction set snapshot = $1, snapshot_at = $2 where hash = $3 returning list_at",
     )
+    .bind(&snapshot)
+    .bind(signed(now))
     .bind(&name)
-    .fetch_optional(&mut *db)
+    .fetch_one(&mut *db)
     .await?;
-    let mut origin = Origin { hash, request: None, senders: Vec::new(), threshold: 0, inscription, now };
-    if let Some((id, senders, threshold)) = request {
-        origin.request = Some(Uuid::try_parse(&id).map_err(|_| CallError::Corrupt("id"))?);
-        origin.senders = from_json(&senders, "senders")?;
-        origin.threshold = threshold;
-    }
-    for (index, output) in transaction.outputs().iter().enumerate() {
-        let index = u16::try_from(index).map_err(|_| CallError::Corrupt("index"))?;
+    spend(db, transaction, &name, now).await?;
+    for (index, output) in (0_u16..).zip(transaction.outputs()) {
         create(db, transaction, &name, index, output).await?;
-        list(ledger, db, transaction, &origin, index, output).await?;
+    }
+    if list_at.is_none() {
+        list_all(ledger, db, transaction).await?;
     }
     settle(db, hash).await?;
     tracing::debug!(hash = name, "transaction final");
+    Ok(())
+}
+
+/// Lists the outputs of a transaction.
+pub(crate) async fn list_all(
+    ledger: &Ledger,
+    db: &mut SqliteConnection,
+    transaction: &Transaction,
+) -> Result<(), CallError> {
+    let origin = Origin::of(ledger, db, transaction).await?;
+    for (index, output) in (0_u16..).zip(transaction.outputs()) {
+        list(ledger, db, transaction, &origin, index, output).await?;
+    }
+    sqlx::query("update kernel_transaction set listed = 1 where hash = $1")
+        .bind(hex::encode(origin.hash))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Lists what a fault kept back that was cleared since.
+async fn list_withheld(ledger: &Ledger, db: &mut SqliteConnection) -> Result<(), CallError> {
+    let rows: Vec<(String, u16, i64, String)> = sqlx::query_as(
+        "select hash, position, fault, raw from withheld join kernel_transaction using (hash) order by number, position",
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    for (hash, index, fault, raw) in rows {
+        if ledger.faults.knows(unsigned(fault)) {
+            continue;
+        }
+        sqlx::query("delete from withheld where hash = $1 and position = $2")
+            .bind(&hash)
+            .bind(index)
+            .execute(&mut *db)
+            .await?;
+        let transaction = read(&raw)?;
+        let origin = Origin::of(ledger, db, &transaction).await?;
+        let output = transaction.outputs().get(usize::from(index)).ok_or(CallError::Corrupt("index"))?;
+        list(ledger, db, &transaction, &origin, index, output).await?;
+    }
     Ok(())
 }
 
@@ -93,29 +196,21 @@ pub(crate) async fn settle(db: &mut SqliteConnection, hash: B256) -> Result<(), 
     Ok(())
 }
 
-/// Marks the inputs' rows spent. Returns the inscription, which only a transaction of one input and one output carries on.
-async fn spend(
-    db: &mut SqliteConnection,
-    transaction: &Transaction,
-    spender: &str,
-    now: u64,
-) -> Result<Option<String>, CallError> {
-    let mut inscription = None;
+/// Marks the inputs' rows spent.
+async fn spend(db: &mut SqliteConnection, transaction: &Transaction, spender: &str, now: u64) -> Result<(), CallError> {
     for coin in transaction.coins().unwrap_or_default() {
-        let row: Option<(Option<String>,)> = sqlx::query_as(
+        sqlx::query(
             "update output set state = 'spent', signed_by = $1, spent_at = $2, updated_at = $2
-             where hash = $3 and position = $4 returning inscription",
+             where hash = $3 and position = $4",
         )
         .bind(spender)
         .bind(signed(now))
         .bind(hex::encode(coin.transaction))
         .bind(coin.index)
-        .fetch_optional(&mut *db)
+        .execute(&mut *db)
         .await?;
-        inscription = row.and_then(|row| row.0);
     }
-    let carried = transaction.inputs().len() == 1 && transaction.outputs().len() == 1;
-    Ok(inscription.filter(|_| carried))
+    Ok(())
 }
 
 /// The output exists from now on, whoever can spend it.
@@ -159,9 +254,13 @@ async fn list(
         return Ok(());
     }
     receivers.sort_unstable();
-    let last: Option<i64> = sqlx::query_scalar("select max(sequence) from output").fetch_one(&mut *db).await?;
-    let last = last.map_or(0, unsigned);
-    let sequence = last.saturating_add(ledger.secrets.gap(last));
+    let owners = (hex::encode(members_hash(&receivers)), threshold);
+    if origin.payer.as_ref() == Some(&owners)
+        && let Some(act) = ledger.faults.acts(Place::of(&receivers), &Fault::UnlistedChange)
+    {
+        return withhold(db, origin.hash, index, act.id).await;
+    }
+    let sequence = next_sequence(ledger, db, &receivers, &owners).await?;
     let now = ledger.clock.now();
     let coin = CoinId { transaction: origin.hash, index };
     sqlx::query(
@@ -177,7 +276,7 @@ async fn list(
     .bind(output.amount.to_string())
     .bind(to_json(&output.keys)?)
     .bind(output.mask.to_string())
-    .bind(hex::encode(members_hash(&receivers)))
+    .bind(&owners.0)
     .bind(to_json(&receivers)?)
     .bind(threshold)
     .bind(to_json(&origin.senders)?)
@@ -189,6 +288,62 @@ async fn list(
     .execute(&mut *db)
     .await?;
     note(db, transaction, origin, index, &receivers, output.amount).await
+}
+
+/// Keeps an output from being listed while the fault with this id is set.
+async fn withhold(db: &mut SqliteConnection, hash: B256, index: u16, fault: u64) -> Result<(), CallError> {
+    sqlx::query("insert into withheld (hash, position, fault) values ($1, $2, $3)")
+        .bind(hex::encode(hash))
+        .bind(index)
+        .bind(signed(fault))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// The sequence of a new row: a random step above the newest one, or where a fault puts it.
+async fn next_sequence(
+    ledger: &Ledger,
+    db: &mut SqliteConnection,
+    receivers: &[Uuid],
+    owners: &(String, u8),
+) -> Result<u64, CallError> {
+    let late = |fault: &Fault| if let Fault::LateRow { behind } = fault { Some(*behind) } else { None };
+    if let Some(behind) = ledger.faults.peek(Place::of(receivers), late)
+        && let Some(sequence) = free_below(db, owners, behind).await?
+    {
+        ledger.faults.act(Place::of(receivers), late);
+        return Ok(sequence);
+    }
+    let last: Option<i64> = sqlx::query_scalar("select max(sequence) from output").fetch_one(db).await?;
+    let last = last.map_or(0, unsigned);
+    Ok(last.saturating_add(ledger.secrets.gap(last)))
+}
+
+/// The largest free sequence below the `behind` newest rows of the owners, if there are as many rows and one is free.
+async fn free_below(
+    db: &mut SqliteConnection,
+    (members, threshold): &(String, u8),
+    behind: u8,
+) -> Result<Option<u64>, CallError> {
+    let newest: Option<i64> = sqlx::query_scalar(
+        "select sequence from output where members_hash = $1 and threshold = $2
+         order by sequence desc limit 1 offset $3",
+    )
+    .bind(members)
+    .bind(threshold)
+    .bind(i64::from(behind).saturating_sub(1))
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(newest) = newest else { return Ok(None) };
+    let free: Option<i64> = sqlx::query_scalar(
+        "select max(taken.sequence) - 1 from output as taken where taken.sequence <= $1 and taken.sequence > 1
+         and not exists (select 1 from output as below where below.sequence = taken.sequence - 1)",
+    )
+    .bind(newest)
+    .fetch_one(db)
+    .await?;
+    Ok(free.map(unsigned))
 }
 
 /// Writes the snapshots (an account's statement) of the users that a payment between single users, or to one, concerns.

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use lockstep_core::{Amount, Uuid};
+use lockstep_core::{Amount, B256, Uuid};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
 
-use crate::http::{Client, HttpError, http_client, read_body};
+use super::faults::{FaultOrder, FaultRow};
+use crate::http::{Client, HttpError, Method, http_client, read_body};
 use crate::ledger::wire::{Envelope, Hex32, HexBytes};
 use crate::ledger::{Keystore, Seed};
 
@@ -114,8 +115,61 @@ impl Operator {
         self.call("advance", &json!({})).await
     }
 
+    /// Sets a fault; gives its row, whose id clears it.
+    ///
+    /// # Errors
+    /// Parts that do not fit together, and those of every call.
+    pub async fn set_fault(&self, order: &FaultOrder) -> Result<FaultRow, OperatorError> {
+        self.send(Method::POST, "faults", Some(order)).await
+    }
+
+    /// The faults that are set, those that act no more included, with their counts.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn faults(&self) -> Result<Vec<FaultRow>, OperatorError> {
+        self.send::<_, ()>(Method::GET, "faults", None).await
+    }
+
+    /// Clears a fault, and lets go on what it held up. Gives its last counts.
+    ///
+    /// # Errors
+    /// An id that is not in the list, and those of every call.
+    pub async fn clear_fault(&self, id: u64) -> Result<Vec<FaultRow>, OperatorError> {
+        self.send::<_, ()>(Method::DELETE, &format!("faults/{id}"), None).await
+    }
+
+    /// Clears all faults.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn clear_faults(&self) -> Result<Vec<FaultRow>, OperatorError> {
+        self.send::<_, ()>(Method::DELETE, "faults", None).await
+    }
+
+    /// Does what the operators of split kernel nodes do who clear their locks in favour of one transaction.
+    ///
+    /// # Errors
+    /// A transaction that no split node holds, and those of every call.
+    pub async fn release(&self, transaction: B256) -> Result<(), OperatorError> {
+        let path = format!("transactions/{}/release", hex::encode(transaction));
+        self.call::<Hex32>(&path, &json!({})).await.map(|_| ())
+    }
+
     async fn call<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Result<T, OperatorError> {
-        let request = self.http.post(format!("{}/admin/{path}", self.base)).json(body);
+        self.send(Method::POST, path, Some(body)).await
+    }
+
+    async fn send<T: DeserializeOwned, B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<T, OperatorError> {
+        let mut request = self.http.request(method, format!("{}/admin/{path}", self.base));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
         let response = request.send().await.map_err(|error| OperatorError::Http(error.into()))?;
         let reply = read_body(response, REPLY_BYTES_MAX).await.map_err(OperatorError::Http)?;
         match serde_json::from_slice(&reply).map_err(OperatorError::Reply)? {

@@ -8,8 +8,9 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
 use super::assets;
+use super::faults::{Disguise, Fault, Place};
 use super::refusal::{CallError, Refusal};
-use super::store::{from_hex, from_json, signed, unsigned};
+use super::store::{Ledger, from_hex, from_json, signed, unsigned};
 use crate::ledger::wire::{
     DepositRow, Hex32, HexBytes, LedgerTime, OUTPUT_TYPE, OutputRow, OutputState, PAGE_ROWS_MAX,
 };
@@ -57,7 +58,12 @@ enum Order {
 }
 
 /// One page of rows. Anyone may ask for anyone's.
-pub(crate) async fn list(db: &mut SqliteConnection, caller: Uuid, page: &Page) -> Result<Vec<OutputRow>, CallError> {
+pub(crate) async fn list(
+    ledger: &Ledger,
+    db: &mut SqliteConnection,
+    caller: Uuid,
+    page: &Page,
+) -> Result<Vec<OutputRow>, CallError> {
     let limit = page.limit.unwrap_or(PAGE_ROWS_MAX);
     if limit == 0 || limit > PAGE_ROWS_MAX {
         return Err(Refusal::Field(format!("limit is 1 to {PAGE_ROWS_MAX}")).into());
@@ -96,11 +102,90 @@ pub(crate) async fn list(db: &mut SqliteConnection, caller: Uuid, page: &Page) -
         }
         listed.push(row);
     }
-    Ok(listed)
+    let descends = matches!(page.order, Some(Order::Descending));
+    let mut shown = shown(ledger, caller, listed);
+    shown.sort_by_key(|row| if descends { u64::MAX.saturating_sub(row.sequence) } else { row.sequence });
+    Ok(shown)
 }
 
-/// The row of an output by its id, or by `hash:index`.
-pub(crate) async fn find(db: &mut SqliteConnection, name: &str) -> Result<OutputRow, CallError> {
+/// Rows as the caller is meant to see them: the only place where the API may say different things to different users.
+fn shown(ledger: &Ledger, caller: Uuid, rows: Vec<OutputRow>) -> Vec<OutputRow> {
+    let place = Place::of(std::slice::from_ref(&caller));
+    let is_shown = |row: &OutputRow| {
+        let omit = |fault: &Fault| {
+            let Fault::Omit { output } = fault else { return None };
+            output.is_none_or(|id| id == row.output_id).then_some(())
+        };
+        ledger.faults.act(place, omit).is_none()
+    };
+    let disguised = |row: OutputRow| {
+        let meant = |fault: &Fault| {
+            let Fault::Equivocate(disguise) = fault else { return None };
+            disguise.output.is_none_or(|id| id == row.output_id).then(|| disguise.clone())
+        };
+        match ledger.faults.act(place, meant) {
+            Some(act) => act.what.over(row),
+            None => row,
+        }
+    };
+    rows.into_iter().filter(is_shown).map(disguised).collect()
+}
+
+impl Disguise {
+    fn over(self, row: OutputRow) -> OutputRow {
+        let senders = self.senders.unwrap_or(row.senders);
+        OutputRow {
+            amount: self.amount.unwrap_or(row.amount),
+            senders_hash: (!senders.is_empty()).then(|| Hex32(members_hash(&senders).0)),
+            senders,
+            senders_threshold: self.senders_threshold.unwrap_or(row.senders_threshold),
+            extra: self.extra.unwrap_or(row.extra),
+            sequence: self.sequence.unwrap_or(row.sequence),
+            created_at: self.created_at.unwrap_or(row.created_at),
+            inscription_hash: self.inscription_hash.or(row.inscription_hash),
+            ..row
+        }
+    }
+}
+
+/// Body of `POST /safe/outputs/fetch`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Fetch {
+    /// One of the owners.
+    user_id: Uuid,
+    ids: Vec<Uuid>,
+}
+
+/// Rows by their ids, in the order of the ids; those that are unknown, or none of the user's, are left out.
+pub(crate) async fn fetch(
+    ledger: &Ledger,
+    db: &mut SqliteConnection,
+    caller: Uuid,
+    asked: &Fetch,
+) -> Result<Vec<OutputRow>, CallError> {
+    if asked.ids.is_empty() || asked.ids.len() > PAGE_ROWS_MAX {
+        return Err(Refusal::Field(format!("ids are 1 to {PAGE_ROWS_MAX}")).into());
+    }
+    let mut rows = Vec::new();
+    for id in &asked.ids {
+        let row: Option<Listed> = sqlx::query_as(BY_ID).bind(id.to_string()).fetch_optional(&mut *db).await?;
+        rows.extend(row.map(|row| row.0).filter(|row| row.receivers.contains(&asked.user_id)));
+    }
+    Ok(shown(ledger, caller, rows))
+}
+
+/// The row of an output by its id, or by `hash:index`, as the caller is meant to see it.
+pub(crate) async fn find(
+    ledger: &Ledger,
+    db: &mut SqliteConnection,
+    caller: Uuid,
+    name: &str,
+) -> Result<OutputRow, CallError> {
+    let row = known(db, name).await?;
+    Ok(shown(ledger, caller, vec![row]).pop().ok_or(Refusal::NotFound("output"))?)
+}
+
+async fn known(db: &mut SqliteConnection, name: &str) -> Result<OutputRow, CallError> {
     let row: Option<Listed> = match name.split_once(':') {
         Some((hash, index)) => {
             let index: u16 = index.parse().map_err(|_| Refusal::NotFound("output"))?;
@@ -119,15 +204,15 @@ pub(crate) async fn of_coin(db: &mut SqliteConnection, hash: &str, index: u16) -
 
 /// Where a deposited output came from.
 pub(crate) async fn deposit(db: &mut SqliteConnection, name: &str) -> Result<DepositRow, CallError> {
-    let output = find(db, name).await?;
-    let row: Option<(String, i64)> =
-        sqlx::query_as(r#"select "transaction", position from kernel_deposit where hash = $1"#)
-            .bind(output.transaction_hash.to_string())
-            .fetch_optional(db)
-            .await?;
-    let (deposit_hash, index) = row.ok_or(Refusal::NotFound("deposit"))?;
-    let none = String::new;
-    Ok(DepositRow { deposit_hash, deposit_index: unsigned(index), sender: none(), destination: none(), tag: none() })
+    let output = known(db, name).await?;
+    let row: Option<(String, i64, String, String, String)> = sqlx::query_as(
+        r#"select "transaction", position, sender, destination, tag from kernel_deposit where hash = $1"#,
+    )
+    .bind(output.transaction_hash.to_string())
+    .fetch_optional(db)
+    .await?;
+    let (deposit_hash, index, sender, destination, tag) = row.ok_or(Refusal::NotFound("deposit"))?;
+    Ok(DepositRow { deposit_hash, deposit_index: unsigned(index), sender, destination, tag })
 }
 
 /// A row as the database holds it.

@@ -6,11 +6,10 @@ use lockstep_core::{Amount, AssetId, B256, Uuid};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
-use super::assets;
-use super::ghosts;
-use super::outputs;
+use super::faults::{Fault, Place};
 use super::refusal::{CallError, Refusal};
 use super::store::{Ledger, from_hex, from_json, signed, to_json, unsigned};
+use super::{assets, ghosts, outputs};
 use crate::ledger::wire::{
     Hex32, HexBytes, LedgerTime, MULTISIG_TYPE, MultisigRow, OutputRow, OutputState, ReceiverRow, TRANSACTION_TYPE,
     TransactionRow, View,
@@ -179,9 +178,11 @@ async fn views(
         return Ok(Vec::new());
     }
     let funds = funds(db, &request.transaction()?).await?;
+    // The view of another output opens nothing.
+    let wrong = u16::from(ledger.faults.acts(Place::of(&[user]), &Fault::WrongViews).is_some());
     let view = |coin: &Held| {
         let mask = PublicKey::from_bytes(coin.row.mask.0).map_err(|_| CallError::Corrupt("mask"))?;
-        ledger.secrets.view(user, &mask, coin.row.output_index).map(View)
+        ledger.secrets.view(user, &mask, coin.row.output_index.saturating_add(wrong)).map(View)
     };
     funds.coins.iter().map(view).collect()
 }

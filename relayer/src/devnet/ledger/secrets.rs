@@ -72,6 +72,11 @@ impl Secrets {
         self.name("network", &[])
     }
 
+    /// The name of one of its nodes.
+    pub(crate) fn node(&self, number: u16) -> [u8; 32] {
+        self.name("node", &[&number.to_be_bytes()])
+    }
+
     /// The step from the sequence `last` to the next one.
     pub(crate) fn gap(&self, last: u64) -> u64 {
         let draw = self.seed_for("gap", &[&last.to_be_bytes()]);
@@ -79,9 +84,21 @@ impl Secrets {
         u64::from(byte).rem_euclid(GAP_MAX).saturating_add(1)
     }
 
+    /// A share of 0 to `max` for a transaction.
+    pub(crate) fn share(&self, transaction: B256, max: u64) -> u64 {
+        let draw = self.seed_for("share", &[transaction.as_slice()]);
+        let draw = draw.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        max.checked_add(1).map_or(draw, |steps| draw.rem_euclid(steps))
+    }
+
     /// The snapshot that makes a transaction final.
     pub(crate) fn snapshot(&self, transaction: B256) -> [u8; 32] {
         self.name("snapshot", &[transaction.as_slice()])
+    }
+
+    /// The snapshot by which one node has a transaction that reached several nodes at once.
+    pub(crate) fn snapshot_at(&self, node: u16, transaction: B256) -> [u8; 32] {
+        self.name("snapshot of node", &[&node.to_be_bytes(), transaction.as_slice()])
     }
 
     fn name(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
@@ -102,5 +119,22 @@ impl Secrets {
         let mut bytes = Zeroizing::new([0; 64]);
         bytes.copy_from_slice(&hash.finalize());
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_steps_should_stay_within_their_bounds() {
+        let secrets = Secrets::new([1; 32]);
+        let of = |byte: u8, max| secrets.share(B256::repeat_byte(byte), max);
+        assert!((0..=u8::MAX).all(|byte| of(byte, 0) == 0 && of(byte, 9) <= 9));
+        let drawn: std::collections::BTreeSet<u64> = (0..=u8::MAX).map(|byte| of(byte, 9)).collect();
+        assert_eq!(drawn.len(), 10, "all of them come");
+        assert_ne!(of(1, u64::MAX), of(2, u64::MAX));
+        let steps: std::collections::BTreeSet<u64> = (0..1_000).map(|last| secrets.gap(last)).collect();
+        assert_eq!(steps, (1..=GAP_MAX).collect());
     }
 }

@@ -1,7 +1,7 @@
 //! The ledger's database: one SQLite file, one connection, one transaction a call.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,6 +12,7 @@ use sqlx::{SqlSafeStr, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use super::LedgerError;
 use super::assets;
+use super::faults::Faults;
 use super::refusal::CallError;
 use super::secrets::Secrets;
 use crate::clock::since_1970;
@@ -31,11 +32,23 @@ pub(crate) struct Ledger {
     pub(crate) finality_delay: Duration,
     /// Ledger time of the start.
     pub(crate) started_at: u64,
+    /// What goes wrong now.
+    pub(crate) faults: Faults,
+    /// Kernel nodes.
+    pub(crate) nodes: u16,
+    /// Something waits for its time.
+    work: AtomicBool,
 }
 
 impl Ledger {
-    /// Opens the database, or creates it, and holds it alone: a second server on the same file is refused.
-    pub(crate) async fn open(path: &Path, seed: &[u8; 32], finality_delay: Duration) -> Result<Self, LedgerError> {
+    /// Opens the database, or creates it, and holds it alone: a second server on the same file is refused. The kernel has
+    /// so many nodes.
+    pub(crate) async fn open(
+        path: &Path,
+        seed: &[u8; 32],
+        finality_delay: Duration,
+        nodes: u16,
+    ) -> Result<Self, LedgerError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -67,7 +80,23 @@ impl Ledger {
 
         let clock = Clock::after(latest.map_or(0, unsigned));
         let started_at = clock.now();
-        Ok(Self { pool, secrets, clock, finality_delay, started_at })
+        let (faults, work) = (Faults::default(), AtomicBool::new(true));
+        Ok(Self { pool, secrets, clock, finality_delay, started_at, faults, nodes, work })
+    }
+
+    /// Says that something is there which time will finish. Called inside of the transaction that leaves it.
+    pub(crate) fn expect_work(&self) {
+        self.work.store(true, Ordering::SeqCst);
+    }
+
+    /// True where somebody said so.
+    pub(crate) fn has_work(&self) -> bool {
+        self.work.load(Ordering::SeqCst)
+    }
+
+    /// Begins anew. Called inside of the transaction that then looks what is left: calls come one by one.
+    pub(crate) fn forget_work(&self) {
+        self.work.store(false, Ordering::SeqCst);
     }
 
     /// Starts the one transaction of a call. What is not committed never happened.
@@ -82,9 +111,14 @@ impl Ledger {
 }
 
 fn migrator() -> Migrator {
-    let first = include_str!("../../../../migrations/ledger/0001_ledger.sql");
-    let kind = MigrationType::Simple;
-    Migrator::with_migrations(vec![Migration::new(1, "ledger".into(), kind, first.into_sql_str(), false)])
+    let migrations = [
+        ("ledger", include_str!("../../../../migrations/ledger/0001_ledger.sql")),
+        ("faults", include_str!("../../../../migrations/ledger/0002_faults.sql")),
+    ];
+    let numbered = (1..).zip(migrations).map(|(version, (name, sql))| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(numbered.collect())
 }
 
 /// Binds a new database to its seed. With another seed the users' view keys would change under their coins.

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lockstep::devnet::ledger::{LedgerConfig, Minted, Operator, RunningLedger, serve};
+use lockstep::devnet::ledger::{FaultOrder, FaultRow, LedgerConfig, Minted, Operator, RunningLedger, serve};
 use lockstep::http::{http_client, read_body};
 use lockstep::ledger::wire::{
     Hex32, HexBytes, KernelTransaction, KeyRequest, KeysBody, OutputRow, RawRequest, RpcReply, View,
 };
-use lockstep::ledger::{OutputQuery, SafeApi, Seed};
+use lockstep::ledger::{KernelNodes, LedgerError, OutputQuery, SafeApi, Seed};
 use lockstep_core::mixin::ids::members_hash;
 use lockstep_core::mixin::{
     CoinKeys, GhostScalar, Input, Output, PrivateKey, RawKey, Script, SignedTransaction, Transaction,
@@ -80,11 +80,33 @@ impl Bench {
         owners.first().expect("an owner").api.output(output_id).await.expect("a listed coin")
     }
 
-    /// A call of the kernel's RPC: its data, or its error.
+    /// Sets a fault.
+    pub(crate) async fn fault(&self, order: FaultOrder) -> FaultRow {
+        self.operator.set_fault(&order).await.expect("a fault")
+    }
+
+    /// How often the fault acted.
+    pub(crate) async fn acted(&self, fault: &FaultRow) -> u64 {
+        let rows = self.operator.faults().await.expect("the faults");
+        rows.iter().find(|row| row.id == fault.id).expect("the fault").acted
+    }
+
+    /// The production client of the kernel's nodes.
+    pub(crate) fn kernel(&self, quorum: usize) -> KernelNodes {
+        KernelNodes::new(&self.running.kernel_urls(), quorum).expect("three nodes")
+    }
+
+    /// A call of the first kernel node: its data, or its error.
     pub(crate) async fn rpc(&self, method: &str, params: Value) -> Result<Value, String> {
+        self.rpc_at(1, method, params).await
+    }
+
+    /// A call of a kernel node: its data, or its error.
+    pub(crate) async fn rpc_at(&self, node: usize, method: &str, params: Value) -> Result<Value, String> {
         let http = http_client(Duration::from_secs(10)).expect("a client");
         let body = json!({ "id": "1", "method": method, "params": params });
-        let response = http.post(format!("http://{}", self.running.kernel)).json(&body).send().await.expect("a reply");
+        let url = format!("http://{}", self.running.kernel[node.saturating_sub(1)]);
+        let response = http.post(url).json(&body).send().await.expect("a reply");
         assert_eq!(response.status().as_u16(), 200);
         let reply = read_body(response, 1 << 24).await.expect("a body");
         let reply: RpcReply<Value> = serde_json::from_slice(&reply).expect("a reply");
@@ -99,7 +121,7 @@ impl Bench {
 
 pub(crate) fn config(folder: &Path, finality_delay: Duration, seed: [u8; 32]) -> LedgerConfig {
     let free = "127.0.0.1:0".parse().expect("an address");
-    LedgerConfig { database: folder.join("ledger.db"), api: free, kernel: free, seed, finality_delay }
+    LedgerConfig { database: folder.join("ledger.db"), api: free, kernel: vec![free; 3], seed, finality_delay }
 }
 
 /// Somebody with an account.
@@ -114,9 +136,19 @@ impl User {
 
     /// Everything that was ever paid to `owners`, in order.
     pub(crate) async fn coins(&self, owners: &[Uuid], threshold: u8) -> Vec<OutputRow> {
+        self.page(owners, threshold).await.expect("a page")
+    }
+
+    /// The same, with what may go wrong.
+    pub(crate) async fn page(&self, owners: &[Uuid], threshold: u8) -> Result<Vec<OutputRow>, LedgerError> {
         let members = hex::encode(members_hash(owners));
         let query = OutputQuery { members, threshold, offset: 0, limit: 500, asset: None, state: None };
-        self.api.outputs(&query).await.expect("a page")
+        self.api.outputs(&query).await
+    }
+
+    /// What this user alone was ever paid.
+    pub(crate) async fn own_coins(&self) -> Vec<OutputRow> {
+        self.coins(&[self.id()], 1).await
     }
 
     /// An output for `receivers` with fresh keys of the key service.

@@ -219,6 +219,9 @@ async fn a_wrong_start_should_be_refused_with_its_cause() {
     let mut public = config(folder.path(), Duration::ZERO, [7; 32]);
     public.api = "0.0.0.0:0".parse().expect("an address");
     assert!(matches!(start(public).await, Err(ServeError::NotLoopback(_))));
+    let mut headless = config(folder.path(), Duration::ZERO, [7; 32]);
+    headless.kernel.clear();
+    assert!(matches!(start(headless).await, Err(ServeError::NoNode)));
     let guard = std::net::TcpListener::bind(taken).expect("a free port");
     let mut used = config(folder.path(), Duration::ZERO, [7; 32]);
     used.api = taken;

@@ -57,7 +57,7 @@ impl Change {
         let keys: Vec<_> = lines.iter().map(keys_of).collect();
         let group = Arc::new(deal_to(&keys[..4]));
         let next = roster(&group, &keys);
-        let kernel = KernelNodes::new(&[format!("http://{}", bench.running.kernel)], 1).expect("one node");
+        let kernel = KernelNodes::new(&bench.running.kernel_urls(), 2).expect("three nodes");
         let kernel = Arc::new(kernel);
         let (receivers, extra, trace) = (group.mix(), b"fund".to_vec(), Uuid::new_v4());
         let to_group = Payment { receivers, asset: xin(), amount: units("5"), extra, trace };

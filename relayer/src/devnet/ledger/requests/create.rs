@@ -6,8 +6,9 @@ use lockstep_core::{B256, Uuid};
 use sqlx::SqliteConnection;
 
 use super::{Funds, Kind, Request, by_id, funds, sign};
+use crate::devnet::ledger::faults::{Fault, Place};
 use crate::devnet::ledger::ghosts;
-use crate::devnet::ledger::kernel::{self, Stage};
+use crate::devnet::ledger::kernel::{self, FIRST_NODE, Stage};
 use crate::devnet::ledger::refusal::{CallError, Refusal};
 use crate::devnet::ledger::store::{Ledger, signed, to_json};
 use crate::ledger::wire::{Hex32, OutputState, RawRequest, ReceiverRow};
@@ -41,7 +42,7 @@ pub(crate) async fn create(
     free(&funds, transaction.hash())?;
     let admitted = kernel::find(db, transaction.hash()).await?;
     if admitted.is_none() {
-        kernel::check(ledger, db, &transaction, Stage::Draft).await?;
+        kernel::check(ledger, db, &transaction, Stage::Draft, FIRST_NODE).await?;
     }
 
     let mut request = draft(ledger, db, caller, kind, posted.request_id, &transaction, &funds).await?;
@@ -58,6 +59,9 @@ pub(crate) async fn create(
     tracing::debug!(id = %request.id, hash = %request.hash, "request made");
     if kind == Kind::Multisig && request.is_open() {
         sign::absorb(ledger, db, &mut request, &transaction, &funds).await?;
+        if ledger.faults.acts(Place::of(&[caller]), &Fault::LockAtCreate).is_some() {
+            sign::take_coins(ledger, db, &request, &funds).await?;
+        }
     }
     Ok(request)
 }

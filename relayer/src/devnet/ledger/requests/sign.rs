@@ -9,10 +9,11 @@ use sqlx::SqliteConnection;
 
 use super::create::{create, free};
 use super::{Funds, Held, Kind, Request, find, funds, update};
-use crate::devnet::ledger::kernel::{self, KernelRefusal, Stage};
+use crate::devnet::ledger::faults::{Fault, Place};
+use crate::devnet::ledger::kernel::{self, FIRST_NODE, KernelRefusal, Stage};
 use crate::devnet::ledger::listing;
 use crate::devnet::ledger::refusal::{CallError, Refusal};
-use crate::devnet::ledger::store::{Ledger, signed, to_json};
+use crate::devnet::ledger::store::{Ledger, from_json, signed, to_json};
 use crate::ledger::wire::{OutputState, RawRequest};
 
 /// Signatures of one input by index of its key.
@@ -49,7 +50,7 @@ pub(crate) async fn sign(
             .map_err(KernelRefusal::from)?;
     }
     if kernel::find(db, request.hash).await?.is_none() {
-        kernel::check(ledger, db, &posted, Stage::Draft).await?;
+        kernel::check(ledger, db, &posted, Stage::Draft, FIRST_NODE).await?;
     }
     absorb(ledger, db, &mut request, &posted, &funds).await?;
     Ok(request)
@@ -84,6 +85,11 @@ pub(crate) async fn unlock(
     }
     let funds = funds(db, &request.transaction()?).await?;
     let mut maps = maps_of(&request.transaction()?, &funds)?;
+    let is_signed = maps.iter().any(|map| !map.is_empty());
+    if is_signed && ledger.faults.acts(Place::of(&[caller]), &Fault::UnlockRevokes).is_some() {
+        request.revoked_by = Some(caller);
+        maps.iter_mut().for_each(Map::clear);
+    }
     for (map, coin) in maps.iter_mut().zip(&funds.coins) {
         if let Some(index) = coin.key_index(caller) {
             map.remove(&index);
@@ -101,7 +107,7 @@ pub(crate) async fn revoke(
     name: &str,
 ) -> Result<Request, CallError> {
     let mut request = multisig(db, caller, name).await?;
-    if request.creator != caller {
+    if request.creator != caller && ledger.faults.acts(Place::of(&[caller]), &Fault::AnyoneRevokes).is_none() {
         return Err(Refusal::Forbidden("only its creator ends a request").into());
     }
     if request.state != OutputState::Unspent {
@@ -129,7 +135,7 @@ pub(crate) async fn submit(
     let funds = funds(db, &transaction).await?;
     free(&funds, request.hash)?;
     if kernel::find(db, request.hash).await?.is_none() {
-        kernel::check(ledger, db, &transaction, Stage::Signed).await?;
+        kernel::check(ledger, db, &transaction, Stage::Signed, FIRST_NODE).await?;
     }
     absorb(ledger, db, &mut request, &transaction, &funds).await?;
     Ok(request)
@@ -138,20 +144,17 @@ pub(crate) async fn submit(
 /// Sends the oldest transaction that the API owes the kernel. False when there is none. A refusal is final: whatever the
 /// kernel holds against a transaction that passed here (a lock that came in between) does not go away.
 pub(crate) async fn send_next(ledger: &Ledger, db: &mut SqliteConnection) -> Result<bool, CallError> {
-    let next: Option<(i64, String)> =
-        sqlx::query_as("select number, raw from broadcast where sent_at is null order by number limit 1")
-            .fetch_optional(&mut *db)
-            .await?;
-    let Some((number, raw)) = next else { return Ok(false) };
+    let next: Option<(i64, String, String)> = sqlx::query_as(
+        "select number, broadcast.raw, senders from broadcast join request on request.id = request
+         where sent_at is null order by number limit 1",
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some((number, raw, senders)) = next else { return Ok(false) };
     let raw = hex::decode(raw).map_err(|_| CallError::Corrupt("broadcast"))?;
-    let refusal = match kernel::admit(ledger, db, &raw).await {
-        Ok(hash) => {
-            listing::settle(db, hash).await?;
-            None
-        }
-        Err(CallError::Refused(refusal)) => Some(refusal.to_string()),
-        Err(error @ (CallError::Store(_) | CallError::Corrupt(_))) => return Err(error),
-    };
+    let senders: Vec<Uuid> = from_json(&senders, "senders")?;
+    let is_lost = ledger.faults.acts(Place::of(&senders), &Fault::LoseBroadcast).is_some();
+    let refusal = if is_lost { Some("lost".to_owned()) } else { send(ledger, db, &raw).await? };
     if let Some(refusal) = &refusal {
         tracing::warn!(refusal, "the kernel refused a broadcast");
     }
@@ -162,6 +165,18 @@ pub(crate) async fn send_next(ledger: &Ledger, db: &mut SqliteConnection) -> Res
         .execute(db)
         .await?;
     Ok(true)
+}
+
+/// Sends a transaction to the kernel; gives its refusal.
+async fn send(ledger: &Ledger, db: &mut SqliteConnection, raw: &[u8]) -> Result<Option<String>, CallError> {
+    match kernel::admit(ledger, db, raw, FIRST_NODE).await {
+        Ok(hash) => {
+            listing::settle(db, hash).await?;
+            Ok(None)
+        }
+        Err(CallError::Refused(refusal)) => Ok(Some(refusal.to_string())),
+        Err(error @ (CallError::Store(_) | CallError::Corrupt(_))) => Err(error),
+    }
 }
 
 /// The API collects signatures by key; an aggregated one has no place in its requests.
@@ -200,8 +215,12 @@ async fn keep(
     db: &mut SqliteConnection,
     request: &mut Request,
     funds: &Funds,
-    maps: Vec<Map>,
+    mut maps: Vec<Map>,
 ) -> Result<(), CallError> {
+    if let Some(user) = revoker(ledger, request, funds, &maps) {
+        request.revoked_by = Some(user);
+        maps.clear();
+    }
     let signed_at = |user: Uuid, coin: &Held, at: usize| {
         coin.key_index(user).is_some_and(|index| maps.get(at).is_some_and(|map| map.contains_key(&index)))
     };
@@ -230,6 +249,37 @@ async fn keep(
         tracing::debug!(id = %request.id, hash = %request.hash, "request complete");
     }
     update(ledger, db, request).await
+}
+
+/// The hostile owner who revokes the request now: it has signatures, and not enough of them.
+fn revoker(ledger: &Ledger, request: &Request, funds: &Funds, maps: &[Map]) -> Option<Uuid> {
+    let most = maps.iter().map(Map::len).max().unwrap_or(0);
+    if !request.is_open() || most == 0 || most >= usize::from(funds.threshold) {
+        return None;
+    }
+    ledger.faults.acts(Place::of(&funds.owners), &Fault::Revoke).and_then(|act| act.user)
+}
+
+/// Promises free coins to a request that nobody signed yet.
+pub(super) async fn take_coins(
+    ledger: &Ledger,
+    db: &mut SqliteConnection,
+    request: &Request,
+    funds: &Funds,
+) -> Result<(), CallError> {
+    let now = signed(ledger.clock.now());
+    for coin in &funds.coins {
+        sqlx::query(
+            "update output set state = 'signed', signed_by = $1, signed_at = $2, updated_at = $2
+             where id = $3 and state = 'unspent'",
+        )
+        .bind(hex::encode(request.hash))
+        .bind(now)
+        .bind(coin.row.output_id.to_string())
+        .execute(&mut *db)
+        .await?;
+    }
+    Ok(())
 }
 
 /// A coin that somebody signed for is promised to that payload; it is free again when nobody is left.

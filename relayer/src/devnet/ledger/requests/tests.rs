@@ -6,7 +6,7 @@ use lockstep_core::output::CoinId;
 use tempfile::TempDir;
 
 use super::*;
-use crate::devnet::ledger::admin::{Pour, deposit};
+use crate::devnet::ledger::admin::{Pour, Source, deposit};
 use crate::devnet::ledger::{kernel, snapshots, users};
 use crate::ledger::wire::{KeyRequest, RawRequest};
 
@@ -53,6 +53,7 @@ impl Bench {
             receivers: owners.to_vec(),
             threshold,
             extra: HexBytes::default(),
+            from: Source::default(),
         };
         let mut tx = self.ledger.begin().await.expect("a transaction");
         let hash = deposit(&self.ledger, &mut tx, &pour).await.expect("a deposit");
@@ -113,7 +114,7 @@ impl Bench {
 }
 
 async fn open(folder: &Path) -> Ledger {
-    Ledger::open(&folder.join("ledger.db"), &[1; 32], Duration::ZERO).await.expect("a ledger")
+    Ledger::open(&folder.join("ledger.db"), &[1; 32], Duration::ZERO, 1).await.expect("a ledger")
 }
 
 #[tokio::test]
@@ -141,7 +142,7 @@ async fn a_broadcast_that_comes_too_late_should_leave_the_winner_alone() {
         (bench.transaction(&coin, &[(bob, 10)]).await, bench.transaction(&coin, &[(bob, 4), (alice, 6)]).await);
     let id = bench.submit(alice, &bench.signed(&coin, &slow, &[1])).await;
     let mut tx = bench.ledger.begin().await.expect("a transaction");
-    kernel::admit(&bench.ledger, &mut tx, &bench.signed(&coin, &fast, &[1]).encode()).await.expect("the first");
+    kernel::admit(&bench.ledger, &mut tx, &bench.signed(&coin, &fast, &[1]).encode(), 1).await.expect("the first");
     tx.commit().await.expect("a commit");
 
     bench.ledger.broadcast().await.expect("refusals are no failures");
