@@ -220,7 +220,7 @@ impl Handover<'_> {
         let more = before.saturating_add(3);
         until("late payments", async || Ok(self.payments.count()), |count| *count >= more).await?;
         self.to.send_replace(new.mix());
-        self.payments.forwarded(&old.mix(), &new.mix(), switched, &self.network.kernel_url()).await
+        self.payments.forwarded(&old.mix(), &new.mix(), switched, &self.network.kernel_urls()).await
     }
 
     /// Who stays has the new share only, and who leaves has none.

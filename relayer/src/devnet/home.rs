@@ -29,7 +29,7 @@ const PEER_TIMEOUT_MS: u64 = 10_000;
 #[derive(Clone, Debug)]
 pub(super) struct Wiring {
     pub(super) ledger: String,
-    pub(super) kernel: String,
+    kernel: Vec<String>,
     pub(super) chain: String,
     pub(super) poll_ms: u64,
 }
@@ -125,7 +125,7 @@ impl Home {
              passphrase_file = \"keys/passphrase\"\n\n\
              [ledger]\n\
              api = \"{ledger}\"\n\
-             kernel = [\"{kernel}\"]\n\
+             kernel = {kernel:?}\n\
              settle_ms = 0\n\
              poll_ms = {poll_ms}\n\n\
              [listen]\n\

@@ -214,9 +214,9 @@ impl Network {
         self.anvil.url()
     }
 
-    /// Where the ledger's kernel RPC is.
-    pub fn kernel_url(&self) -> String {
-        format!("http://{}", self.ledger.kernel)
+    /// Where the nodes of the ledger's kernel are.
+    pub fn kernel_urls(&self) -> Vec<String> {
+        self.ledger.kernel_urls()
     }
 
     /// The running service of a member.
@@ -259,7 +259,7 @@ impl Network {
 
     /// What members must know to reach ledger and chain.
     pub(super) fn wiring(&self) -> Wiring {
-        Wiring { ledger: self.ledger_url(), kernel: self.kernel_url(), chain: self.chain_url(), poll_ms: self.poll_ms }
+        Wiring { ledger: self.ledger_url(), kernel: self.kernel_urls(), chain: self.chain_url(), poll_ms: self.poll_ms }
     }
 
     /// Ends members, ledger and chain, in this order.

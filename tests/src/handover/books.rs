@@ -27,11 +27,11 @@ impl Payments {
 
     /// Each of alice's payments to the old address behind sequence `switched` was moved to the new one by a transaction of its
     /// own: one coin in, one out, of the same amount. How many.
-    pub(super) async fn forwarded(&self, old: &Mix, new: &Mix, switched: u64, kernel: &str) -> Result<usize> {
+    pub(super) async fn forwarded(&self, old: &Mix, new: &Mix, switched: u64, kernel: &[String]) -> Result<usize> {
         let late = self.outputs(old, None).await?.into_iter().filter(|row| row.sequence > switched);
         let late: Vec<_> = late.filter(|row| row.senders.contains(&self.alice.user())).collect();
         ensure!(!late.is_empty(), "nobody paid the old address");
-        let kernel = KernelNodes::new(&[kernel.to_owned()], 1)?;
+        let kernel = KernelNodes::new(kernel, 1)?;
         for row in &late {
             let coin = CoinId { transaction: B256::from(row.transaction_hash.0), index: row.output_index };
             let look = async || {

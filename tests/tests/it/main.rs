@@ -22,6 +22,8 @@ mod figures;
 mod gas;
 mod interleaving;
 #[cfg(test)]
+mod ledger_contract;
+#[cfg(test)]
 mod ledger_pay;
 #[cfg(test)]
 mod ledger_rules;
