@@ -98,6 +98,12 @@ sim: ## SEEDS=200: the simulator: crashes, lost and repeated pulls, a liar
 sim-ceremony: ## SEEDS=200: simulated key ceremonies: bad members, crashes, lost time
 	cargo run --locked -p lockstep-tests --bin ceremony -- --seeds $(SEEDS)
 
+INPUTS ?= 1000000
+SECONDS_EACH ?= 120
+.PHONY: fuzz
+fuzz: ## INPUTS=1000000 SECONDS_EACH=120: damaged bytes for every decoder of what strangers write
+	cargo run --locked -p lockstep-tests --bin fuzz -- --inputs $(INPUTS) --seconds $(SECONDS_EACH)
+
 .PHONY: ceremony-inprocess
 ceremony-inprocess: ## N=20: a ceremony and two reshares in one process, and what they cost each member
 	cargo run --locked --release -p lockstep-tests --bin ceremony -- --members $(N)

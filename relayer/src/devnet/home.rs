@@ -29,7 +29,7 @@ const PEER_TIMEOUT_MS: u64 = 10_000;
 #[derive(Clone, Debug)]
 pub(super) struct Wiring {
     pub(super) ledger: String,
-    kernel: Vec<String>,
+    pub(super) kernel: Vec<String>,
     pub(super) chain: String,
     pub(super) poll_ms: u64,
 }

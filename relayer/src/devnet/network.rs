@@ -134,7 +134,7 @@ impl Network {
         let poll_ms = if ports == Ports::Free { POLL_MS.saturating_mul(members.max(MEMBERS).into()) } else { 250 };
         let wiring = Wiring {
             ledger: format!("http://{}", ledger.api),
-            kernel: format!("http://{}", ledger.kernel),
+            kernel: ledger.kernel_urls(),
             chain: anvil.url(),
             poll_ms,
         };
