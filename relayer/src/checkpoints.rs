@@ -15,9 +15,8 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use crate::keys::KeyError;
 use crate::peer::{Partial, PeerClient};
-use crate::signer::Signer;
+use crate::signer::{EraseError, Signer};
 use crate::store::{StepRow, Store, StoreError};
 
 /// Signs checkpoints for this member and recovers the group's signature. Cheap to clone.
@@ -107,7 +106,7 @@ impl Checkpoints {
                 self.suspect(roster, recovered.culprits);
                 self.store.save_signature(sequence, &recovered.signature.compress()).await?;
                 info!(sequence, generation = roster.generation(), "checkpoint signed");
-                self.signer.erase_before(roster)?;
+                self.signer.erase_before(roster, sequence).await?;
                 Ok(Some(recovered.signature))
             }
             Err(RecoverError::TooFew { need, good, culprits }) => {
@@ -213,9 +212,9 @@ pub enum CheckpointError {
     /// A stored signature is none.
     #[error("a stored group signature is not a point of the curve")]
     Signature(#[from] BlsError),
-    /// The key file.
-    #[error("the share of an earlier generation cannot be erased")]
-    Keys(#[from] KeyError),
+    /// The signature is made, and an old share is still there.
+    #[error("the new generation signs, and the old share is still there")]
+    Erase(#[from] EraseError),
     /// Good partials that do not make the group's signature: the group file is wrong.
     #[error("contradiction: {0}")]
     Recover(#[from] RecoverError),
@@ -234,7 +233,8 @@ impl CheckpointError {
     pub const fn is_contradiction(&self) -> bool {
         match self {
             Self::Store(error) => error.is_contradiction(),
-            Self::Signature(_) | Self::Keys(_) => false,
+            Self::Erase(EraseError::Store(error)) => error.is_contradiction(),
+            Self::Signature(_) | Self::Erase(EraseError::Keys(_)) => false,
             Self::Recover(_) | Self::Diverged { .. } => true,
         }
     }

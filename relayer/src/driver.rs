@@ -47,6 +47,8 @@ pub struct Progress {
     pub ledger_time: u64,
     /// Ledger time at which the next escrow is due, in nanoseconds; `None` while none waits.
     pub escrow_due: Option<u64>,
+    /// The key that decisions are verified with, compressed, where a decision made another one than the group's first.
+    pub decided_key: Option<[u8; 96]>,
     /// Number of turns since the start: it changes whenever anything was persisted.
     pub turn: u64,
 }
@@ -107,8 +109,9 @@ impl Driver {
             return Err(DriverError::History { sequence: applied });
         }
         info!(sequence = applied, derived = named.len(), "replayed the store");
+        let (escrow_due, decided_key) = (escrow_due(&machine), decided_key(&machine));
         let (progress, _) =
-            watch::channel(Progress { sequence: applied, ledger_time, escrow_due: escrow_due(&machine), turn: 0 });
+            watch::channel(Progress { sequence: applied, ledger_time, escrow_due, decided_key, turn: 0 });
         let (addresses, _) = watch::channel(Arc::new(Addresses::of(machine.core())));
         Ok(Self { machine, store, positions, progress, addresses })
     }
@@ -168,10 +171,11 @@ impl Driver {
             debug!(sequence = step.checkpoint.sequence, outputs = commit.steps.len(), "outputs applied");
         }
         self.turn_to_newest_address();
-        let escrow_due = escrow_due(&self.machine);
+        let (escrow_due, decided_key) = (escrow_due(&self.machine), decided_key(&self.machine));
         let latest = commit.steps.iter().filter(|(_, step)| step.is_some()).map(|(output, _)| output.created_at).max();
         self.progress.send_modify(|progress| {
             progress.escrow_due = escrow_due;
+            progress.decided_key = decided_key;
             progress.ledger_time = progress.ledger_time.max(latest.unwrap_or_default());
             progress.sequence = last.map_or(progress.sequence, |step| step.checkpoint.sequence);
             progress.turn = progress.turn.wrapping_add(1);
@@ -226,6 +230,10 @@ impl Driver {
         commit.cursors.push((chain, cursor));
         Ok(())
     }
+}
+
+fn decided_key(machine: &Machine) -> Option<[u8; 96]> {
+    machine.core().decided_key().map(|(_, key)| *key)
 }
 
 fn escrow_due(machine: &Machine) -> Option<u64> {

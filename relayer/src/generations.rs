@@ -44,6 +44,7 @@ impl Follower {
     /// # Errors
     /// A contradiction met while making a signature.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), CheckpointError> {
+        self.signer.erase_again().await?;
         let mut addresses = self.rosters.changes();
         loop {
             tokio::select! {

@@ -33,6 +33,7 @@ pub mod store;
 pub mod supervisor;
 pub mod telemetry;
 pub mod ticks;
+pub mod wanted;
 pub mod watch;
 pub mod witnesses;
 pub mod world;

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::answers::{Answers, OwnStatus};
 use crate::ceremony::{Ceremonies, Places};
@@ -39,6 +39,7 @@ use crate::startup::{Ready, ReadyChain};
 use crate::store::{self, Identity, Store, StoreError};
 use crate::supervisor::{DRAIN, Supervisor, SupervisorError, stop_signal};
 use crate::ticks::Ticker;
+use crate::wanted::Wanted;
 use crate::watch::{self, Pace, WatchError};
 use crate::witnesses::{Witnesses, Word};
 use crate::world::chain::{ChainError, Cursor};
@@ -170,8 +171,20 @@ impl Parts {
         })
     }
 
-    /// What keeps a second process from promising for this member.
+    /// Looks which keys are asked for; nobody knows without the contracts of all chains.
+    fn wanted(&self) -> Option<Wanted> {
+        let contracts = self.chains.values().map(contract_reader).collect::<Option<Vec<_>>>()?;
+        Some(Wanted { signer: self.signer.clone(), contracts, progress: self.driver.progress() })
+    }
+
+    /// What keeps a second process from promising for this member, and shares that nobody asks for from lying about.
     fn keep_watch(&self, tasks: &mut Supervisor) {
+        if let Some(wanted) = self.wanted() {
+            tasks.spawn("keys.wanted", |stop| async move {
+                wanted.run(stop).await;
+                Ok(())
+            });
+        }
         let store = self.store.clone();
         tasks.spawn("lease.keeper", |stop| async move { Ok(keep_lease(store, stop).await?) });
         let witnesses = Witnesses {
@@ -284,6 +297,11 @@ fn submitter_config(chain: &ReadyChain) -> SubmitterConfig {
     }
 }
 
+fn contract_reader(chain: &ReadyChain) -> Option<ChainReader> {
+    let provider = chain.providers.first()?.clone();
+    Some(ChainReader::new(provider, chain.identity.contract, chain.finality))
+}
+
 async fn watch_chain(
     chain: ReadyChain,
     store: Store,
@@ -311,7 +329,12 @@ async fn keep_lease(store: Store, stop: CancellationToken) -> Result<(), StoreEr
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(store::BEAT) => store.beat().await?,
+            () = tokio::time::sleep(store::BEAT) => match store.beat().await {
+                Err(error) if error.is_lost_lease() => return Err(error),
+                // Until it is given, another process may take the lease; that would be found here.
+                Err(error) => warn!(%error, "no sign of life could be given"),
+                Ok(()) => {}
+            }
         }
     }
 }

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lockstep_core::B256;
 use lockstep_core::bls::{PublicKey, SecretShare};
 use lockstep_core::group::roster::Roster;
+use thiserror::Error;
 use tracing::{info, warn};
 
-use crate::keys::{KeyError, Keyring};
+use crate::keys::{HeldShare, KeyError, Keyring};
 use crate::rosters::Rosters;
-use crate::store::{Store, StoreError};
+use crate::store::{Erasure, Store, StoreError};
 
 /// Gives this member's share to what signs with it. Cheap to clone. Nobody keeps a share for longer than a signature: after
 /// a switch it is another one, and the old one is erased.
@@ -29,6 +30,8 @@ struct Memory {
     cleared: BTreeSet<B256>,
     /// Rosters for which this member was found to hold no share that fits: said once.
     shareless: BTreeSet<B256>,
+    /// The group keys that are still asked for, compressed, as far as that is known.
+    wanted: Option<BTreeSet<[u8; 96]>>,
 }
 
 impl Signer {
@@ -108,20 +111,72 @@ impl Signer {
         }
     }
 
-    /// True while this member holds shares that the generation which signs now has made worthless.
-    pub fn holds_old_shares(&self) -> bool {
-        let roster = self.rosters.active();
-        self.ring.shares().iter().any(|held| is_superseded(held.generation, &held.group_key, &roster))
+    /// Says which group keys are still asked for: those of the chains' contracts in final blocks, and that of decisions. Until
+    /// it is known, only shares of the key that signs now are known to be of no use.
+    pub fn want(&self, keys: BTreeSet<[u8; 96]>) {
+        self.memory().wanted = Some(keys);
     }
 
-    /// Forgets the shares of earlier generations of the key: a signature was made from parts of this one alone, so it works.
+    /// True while this member holds shares of another key than that which signs now, of earlier generations.
+    pub fn holds_other_keys(&self) -> bool {
+        let roster = self.rosters.active();
+        let is_other =
+            |held: &HeldShare| held.generation < roster.generation() && held.group_key != *roster.key().key();
+        self.ring.shares().iter().any(is_other)
+    }
+
+    /// True while this member holds shares that the generation which signs now has made worthless.
+    pub fn holds_old_shares(&self) -> bool {
+        !self.superseded(&self.rosters.active()).is_empty()
+    }
+
+    /// The shares of earlier generations that nobody asks for any more.
+    fn superseded(&self, roster: &Roster) -> Vec<HeldShare> {
+        let mut held = self.ring.shares();
+        let memory = self.memory();
+        let is_wanted = |key: &PublicKey| memory.wanted.as_ref().is_none_or(|wanted| wanted.contains(&key.compress()));
+        held.retain(|held| {
+            let is_same_key = held.group_key == *roster.key().key();
+            held.generation < roster.generation() && (is_same_key || !is_wanted(&held.group_key))
+        });
+        held
+    }
+
+    /// Forgets the shares of earlier generations: this one made the signature of the checkpoint at `sequence` alone, so it
+    /// works. A row says so before and after.
     ///
     /// # Errors
-    /// Where the key file cannot be written.
-    pub fn erase_before(&self, roster: &Roster) -> Result<(), KeyError> {
-        for held in self.ring.shares() {
-            if is_superseded(held.generation, &held.group_key, roster) && self.ring.erase_share(held.generation)? {
-                info!(generation = held.generation, "share of an earlier generation erased");
+    /// Where the key file or the row cannot be written.
+    pub async fn erase_before(&self, roster: &Roster, sequence: u64) -> Result<(), EraseError> {
+        for held in self.superseded(roster) {
+            let (generation, group_key) = (held.generation, held.group_key.compress());
+            // The last clone of this process but that in the ring.
+            drop(held);
+            let erasure = Erasure { generation, group_key, roster: roster.digest(), sequence };
+            self.store.begin_erasure(&erasure).await?;
+            if self.ring.erase_share(generation)? {
+                info!(generation, by = roster.generation(), sequence, "share of an earlier generation erased");
+            }
+            self.store.end_erasure(generation).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends what a crash interrupted, and erases once more what a backup of the key file brought back.
+    ///
+    /// # Errors
+    /// Where the key file or a row cannot be written.
+    pub async fn erase_again(&self) -> Result<(), EraseError> {
+        for (Erasure { generation, group_key, .. }, is_done) in self.store.erasures().await? {
+            let held = self.ring.share(generation).map(|held| held.group_key.compress());
+            if held == Some(group_key) && self.ring.erase_share(generation)? {
+                warn!(
+                    generation,
+                    "share erased that was to be erased before: by a crash or a backup it was still there"
+                );
+            }
+            if !is_done && held.is_none_or(|held| held == group_key) {
+                self.store.end_erasure(generation).await?;
             }
         }
         Ok(())
@@ -132,10 +187,15 @@ impl Signer {
     }
 }
 
-/// True for a share of the same key that an earlier generation signed with. A share of another key is worth keeping: contracts
-/// may still ask for that key.
-fn is_superseded(generation: u32, key: &PublicKey, roster: &Roster) -> bool {
-    generation < roster.generation() && key == roster.key().key()
+/// Why a share is still there.
+#[derive(Debug, Error)]
+pub enum EraseError {
+    /// The key file.
+    #[error("the share of an earlier generation cannot be erased")]
+    Keys(#[from] KeyError),
+    /// The row that says so.
+    #[error("it cannot be noted that the share of an earlier generation is erased")]
+    Store(#[from] StoreError),
 }
 
 #[cfg(test)]

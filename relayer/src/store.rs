@@ -4,6 +4,7 @@
 //! What this member has promised (guards, payloads, signatures, submissions) is a row before anyone can see it.
 
 mod ceremonies;
+mod erasures;
 mod governance;
 mod guards;
 mod inputs;
@@ -24,10 +25,11 @@ use std::time::Duration;
 use lockstep_core::B256;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row, SqlStr, Sqlite, Transaction};
+use sqlx::{Row, SqlStr};
 use thiserror::Error;
 
 pub use ceremonies::{CeremonyItem, CeremonyRow, CeremonyStep};
+pub use erasures::Erasure;
 pub use governance::{ActedDecision, GroupSigned, ProposalRow, SigningSwitch};
 pub use guards::{GuardError, LogError, Pledge, Restored};
 pub use inputs::{Commit, Replay};
@@ -122,13 +124,7 @@ impl Store {
     /// As [`Self::open`].
     pub async fn beside(path: &Path, identity: Identity) -> Result<Self, StoreError> {
         let store = Self::open_unclaimed(path).await?;
-        for (name, value) in identity.facts() {
-            // Where the service was here before there is nothing to write, and it need not wait for a command.
-            match store.fact(name).await? {
-                Some(found) => expect_fact(name, &value, &found)?,
-                None => store.claim(name, &value).await?,
-            }
-        }
+        store.claim_for(identity).await?;
         Ok(store)
     }
 
@@ -155,11 +151,13 @@ impl Store {
         let second = include_str!("../../migrations/sqlite/0002_ceremony.sql");
         let fourth = include_str!("../../migrations/sqlite/0004_governance.sql");
         let fifth = include_str!("../../migrations/sqlite/0005_lease.sql");
+        let sixth = include_str!("../../migrations/sqlite/0006_erasures.sql");
         let migrations = Migrator::with_migrations(vec![
             migration(1, "member".into(), first),
             migration(2, "ceremony".into(), second),
             migration(4, "governance".into(), fourth),
             migration(5, "lease".into(), fifth),
+            migration(6, "erasures".into(), sixth),
         ]);
         migrations
             .run(&writer)
@@ -176,21 +174,21 @@ impl Store {
 
     /// Writes a fact of identity the first time and compares it ever after.
     async fn claim(&self, name: &'static str, value: &[u8]) -> Result<(), StoreError> {
-        let insert = "insert into identity (name, value) values ($1, $2) on conflict (name) do nothing";
-        sqlx::query(insert).bind(name).bind(value).execute(&self.writer).await?;
-        let found = self.fact(name).await?.ok_or(StoreError::Corrupt { what: "identity" })?;
+        // Where the service was here before there is nothing to write, and nobody need wait for another process.
+        let found = match self.fact(name).await? {
+            Some(found) => found,
+            None => {
+                let insert = "insert into identity (name, value) values ($1, $2) on conflict (name) do nothing";
+                sqlx::query(insert).bind(name).bind(value).execute(&self.writer).await?;
+                self.fact(name).await?.ok_or(StoreError::Corrupt { what: "identity" })?
+            }
+        };
         expect_fact(name, value, &found)
     }
 
     async fn fact(&self, name: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
         let query = sqlx::query("select value from identity where name = $1").bind(name);
         Ok(query.fetch_optional(&self.writer).await?.map(|row| row.try_get(0)).transpose()?)
-    }
-
-    /// Begins a transaction that writes. It waits for other processes here, and not at its first statement that writes: by
-    /// then it may have read what another one changed meanwhile, and SQLite would end it at once.
-    async fn writing(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("begin immediate").await?)
     }
 
     /// Lets go of the lease and closes all connections; what is committed stays.

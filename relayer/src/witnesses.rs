@@ -16,6 +16,7 @@ use tracing::{debug, error, info};
 use crate::peer::{PeerClient, Status};
 use crate::rosters::Rosters;
 use crate::store::{Store, StoreError};
+use crate::world::witness::GuardHead;
 
 /// Between two rounds while nothing may be promised.
 const EAGER: Duration = Duration::from_millis(200);
@@ -47,11 +48,13 @@ impl Witnesses {
         loop {
             let roster = self.rosters.active();
             let mut answers = self.ask(&roster);
+            let mut own = Vec::new();
             while let Some(answer) = answers.join_next().await {
                 let Ok((member, identity, Some(status))) = answer else { continue };
-                self.take(member, identity, status).await?;
+                own.extend(self.take(member, identity, status).await?);
                 heard.insert(hex::encode(identity));
             }
+            self.store.check_own_heads(&own).await?;
             let need = usize::from(roster.key().threshold()).saturating_sub(1);
             if !self.store.may_promise() && heard.len() >= need {
                 info!(members = ?heard, "others have said how far they saw this member");
@@ -80,7 +83,8 @@ impl Witnesses {
         asked
     }
 
-    async fn take(&self, member: u8, identity: [u8; 32], status: Status) -> Result<(), StoreError> {
+    /// Keeps how far a member is, and finds in its answer how far it saw this one.
+    async fn take(&self, member: u8, identity: [u8; 32], status: Status) -> Result<Option<GuardHead>, StoreError> {
         if let Some(head) = status.guard.filter(|head| head.identity == identity && head.is_authentic(self.group_id))
             && !self.store.see_head(&head).await?
         {
@@ -90,11 +94,8 @@ impl Witnesses {
                 "member has said two different things of one promise: it runs twice"
             );
         }
-        let own = status.seen.iter().find(|head| head.identity == self.identity && head.is_authentic(self.group_id));
-        match own {
-            Some(own) => self.store.check_own_head(own).await,
-            None => Ok(()),
-        }
+        let mut seen = status.seen.into_iter();
+        Ok(seen.find(|head| head.identity == self.identity && head.is_authentic(self.group_id)))
     }
 }
 
@@ -115,8 +116,8 @@ impl Word {
     ///
     /// # Errors
     /// Reports an unreadable row.
-    pub async fn on(&self, store: &Store) -> Result<crate::world::witness::GuardHead, StoreError> {
-        Ok(crate::world::witness::GuardHead::sign(self.group_id, store.reach().await?, &self.identity))
+    pub async fn on(&self, store: &Store) -> Result<GuardHead, StoreError> {
+        Ok(GuardHead::sign(self.group_id, store.reach().await?, &self.identity))
     }
 }
 

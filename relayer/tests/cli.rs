@@ -1,6 +1,7 @@
 //! The binary as people and scripts meet it: exit codes, one line of error, JSON that can be read.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -342,4 +343,62 @@ fn other_accounts_should_be_imported_into_a_key_file() {
     let before: Value = serde_json::from_str(&made.out).expect("JSON");
     assert_eq!(shown["evm_address"], "0x008aeeda4d805471df9b2a5b0f38a0c3bcba786b");
     assert_eq!((&shown["user"], &shown["identity"]), (&user.into(), &before["identity"]));
+}
+
+/// Who processes run as in this test where it runs as root, for whom nothing is private: "nobody".
+const NOBODY: u32 = 65_534;
+
+/// A command as a user without rights.
+fn unprivileged(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    if std::fs::metadata("/proc/self").expect("this process").uid() == 0 {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Whether another process of the same user can read the memory of this one; its environment is there.
+fn is_readable(pid: u32) -> bool {
+    unprivileged("cat").arg(format!("/proc/{pid}/environ")).status().expect("it runs").success()
+}
+
+#[test]
+fn process_that_holds_keys_should_be_read_and_dumped_by_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    // Everybody may run it, and it waits for a passphrase that never comes.
+    std::fs::copy(env!("CARGO_BIN_EXE_lockstep"), at("lockstep")).expect("copied");
+    assert!(Command::new("mkfifo").arg(at("passphrase")).status().expect("it runs").success());
+    for (name, mode) in [("", 0o777), ("lockstep", 0o755), ("passphrase", 0o666)] {
+        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(mode)).expect("changed");
+    }
+    let arguments = ["keys", "show", "--keys", "member.keys", "--passphrase-file"];
+    // It may leave a core, as far as this test is concerned.
+    let mut allowed = unprivileged("sh");
+    allowed.args(["-c", "ulimit -c unlimited; exec \"$@\"", "sh"]).arg(at("lockstep")).args(arguments);
+    let mut holder = allowed.arg(at("passphrase")).current_dir(folder.path()).spawn().expect("it runs");
+    let mut other = unprivileged("sleep").arg("600").spawn().expect("it runs");
+    let (pid, begun) = (holder.id(), Instant::now());
+    // What a process that cannot be dumped has under /proc belongs to root, whoever runs it.
+    let owner = |pid: u32| std::fs::metadata(format!("/proc/{pid}/environ")).expect("it runs").uid();
+    while owner(pid) != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "its memory is for everybody");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let user = std::fs::metadata(format!("/proc/{}", other.id())).expect("it runs").uid();
+    assert!(user != 0 && owner(other.id()) == user, "or else this test could not fail");
+    assert!(!is_readable(pid) && is_readable(other.id()));
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
+    assert!(core.split_whitespace().skip(4).take(2).eq(["0", "0"]), "{core}");
+
+    assert!(Command::new("kill").args(["-ABRT", &pid.to_string()]).status().expect("it runs").success());
+    let ended = holder.wait().expect("it ends");
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(6), false));
+    let mut names: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").collect();
+    names.retain(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("core")));
+    assert!(names.is_empty(), "{names:?}");
+    other.kill().expect("it runs");
+    other.wait().expect("it ends");
 }

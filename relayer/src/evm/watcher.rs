@@ -13,6 +13,7 @@ use alloy::providers::Provider;
 use alloy::rpc::types::{Filter, Header, Log};
 use alloy::sol_types::SolEvent;
 use alloy::transports::TransportError;
+use lockstep_core::bls::PublicKey;
 use lockstep_core::derive::{Outbound, Record};
 use lockstep_core::group::Finality;
 use lockstep_core::{Amount, AssetId, Uuid};
@@ -40,6 +41,18 @@ impl ChainReader {
     /// A reader of the group contract at `contract`.
     pub const fn new(provider: EvmProvider, contract: Address, finality: Finality) -> Self {
         Self { provider, contract, finality }
+    }
+
+    /// The group key that the contract had in the newest final block.
+    ///
+    /// # Errors
+    /// Where the endpoint fails, or answers with what is no key.
+    pub async fn key(&self) -> Result<PublicKey, ChainError> {
+        const DOING: &str = "reading the contract's key";
+        let block = BlockId::hash(self.final_header().await?.hash);
+        let key = Group::new(self.contract, &self.provider).key().block(block).call().await;
+        let key = key.map_err(|source| ChainError::Endpoint { doing: DOING, source: Box::new(source) })?;
+        PublicKey::from_bytes(&key).map_err(|error| ChainError::Incomplete { doing: DOING, what: error.to_string() })
     }
 
     /// The newest final block: number, hash and time.

@@ -124,10 +124,10 @@ fn every_changed_byte_should_be_found_also_behind_a_mended_checksum() {
     let (kdf, cipher) = (at("\"salt\""), at("\"cipher\""));
     let mut tampered = 0;
     // The last line end before the checksum is what finds the checksum.
-    for place in 0..good.len().saturating_sub(66) {
+    for (place, flip) in (0..good.len() - 66).flat_map(|place| [0x01, 0x02, 0x40].map(|flip| (place, flip))) {
         let mut bytes = good.clone();
         // One digit for another keeps hex and numbers what they are; everything else breaks the form.
-        bytes[place] ^= 1;
+        bytes[place] ^= flip;
         let found = refusal(&mended(&bytes));
         tampered += usize::from(found == EnvelopeError::Tampered);
         match found {
@@ -138,7 +138,7 @@ fn every_changed_byte_should_be_found_also_behind_a_mended_checksum() {
             EnvelopeError::Malformed(_) | EnvelopeError::Tampered => {}
             EnvelopeError::Damaged | EnvelopeError::Resealed => panic!("byte {place}: {found}"),
         }
-        if place > secrets && good[place].is_ascii_digit() {
+        if place > secrets && flip < 0x04 && good[place].is_ascii_digit() && bytes[place].is_ascii_digit() {
             assert_eq!(found, EnvelopeError::Tampered, "{place}");
         }
     }
@@ -225,6 +225,56 @@ fn keys_of_another_member_group_or_generation_should_be_refused() {
     };
     assert!(refusal(foreign, 1).starts_with("the share in the key file does not fit the group key"));
     assert!(refusal(|keys| share(keys).threshold = 2, 1).starts_with("the share in the key file does not fit"));
+}
+
+#[test]
+fn every_cause_should_have_words_of_its_own() {
+    let (sample, other) = (dealt(4), dealt(5));
+    let (_folder, path, ring) = saved(&sample.members[0]);
+    let good = std::fs::read(&path).expect("bytes");
+    let text = String::from_utf8(good.clone()).expect("text");
+    let mut causes = Vec::new();
+    let mut note =
+        |what: &str, error: KeyError| causes.push((format!("{:#}", anyhow::Error::from(error)), what.to_owned()));
+    note("passphrase", Keyring::open(&path, &Passphrase::new("wrong horse"), Floor::Development).expect_err("wrong"));
+    note("weak", Keyring::open(&path, &right(), Floor::Standard).expect_err("weak"));
+    let mut with = |what: &str, bytes: &[u8]| {
+        std::fs::write(&path, bytes).expect("written");
+        note(what, open(&path).expect_err(what));
+    };
+    let changed = |part: &str, by: &str| mended(text.replacen(part, by, 1).as_bytes());
+    with("damaged", &good[..good.len() - 2]);
+    with("tampered", &changed("\"index\":1", "\"index\":2"));
+    with("malformed", &changed("{\"kdf\"", "{\"KDF\""));
+    with("version", &changed("lockstep-keys 1", "lockstep-keys 2"));
+    with("no key file", b"{}");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("changed");
+    note("exposed", open(&path).expect_err("exposed"));
+    std::fs::remove_file(&path).expect("removed");
+    note("missing", open(&path).expect_err("missing"));
+
+    let share = |generation| HeldShare { generation, ..sample.members[0].shares[&0].clone() };
+    let foreign = other.members[0].shares[&0].clone();
+    let same_group = HeldShare { group_id: share(0).group_id, ..foreign.clone() };
+    std::fs::write(&path, &good).expect("as it was");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("changed");
+    note("another share", ring.save_share(&same_group).expect_err("another"));
+    let group = Group::parse(&sample.file).expect("a group");
+    let mut of = |what: &str, index: u8, shares: Vec<HeldShare>| {
+        let shares = shares.into_iter().map(|share| (share.generation, share)).collect();
+        let keys = MemberKeys { shares, ..sample.members[0].clone() };
+        note(what, keys.member_of(&Generations::new(group.roster()), index).expect_err(what));
+    };
+    of("no share", 1, vec![]);
+    of("another generation", 1, vec![share(7)]);
+    of("another group", 1, vec![foreign]);
+    of("another key", 1, vec![same_group]);
+    of("another member", 2, vec![share(0)]);
+    of("no member", 9, vec![share(0)]);
+    causes.sort();
+    let count = causes.len();
+    causes.dedup_by(|next, before| next.0 == before.0);
+    assert_eq!((causes.len(), count), (16, 16), "{causes:#?}");
 }
 
 #[test]

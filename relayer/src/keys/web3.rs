@@ -7,7 +7,7 @@ use std::path::Path;
 
 use aes::Aes128;
 use aes::cipher::{KeyIvInit, StreamCipher};
-use alloy::primitives::keccak256;
+use alloy::primitives::{Address, keccak256};
 use alloy::signers::local::PrivateKeySigner;
 use ctr::Ctr128BE;
 use serde::Deserialize;
@@ -29,6 +29,8 @@ const ROUNDS_MAX: u32 = 20_000_000;
 struct File {
     version: u32,
     crypto: Crypto,
+    /// Most programs write it. The check covers the ciphertext only, and not what else makes the key of it.
+    address: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -103,7 +105,7 @@ pub fn read_web3(path: &Path, passphrase: &Passphrase) -> Result<PrivateKeySigne
 
 fn open(bytes: &[u8], passphrase: &Passphrase) -> Result<PrivateKeySigner, Web3Error> {
     // The parser's own message can quote what it found.
-    let File { version, crypto } = serde_json::from_slice(bytes).map_err(|_| Web3Error::Form("its JSON"))?;
+    let File { version, crypto, address } = serde_json::from_slice(bytes).map_err(|_| Web3Error::Form("its JSON"))?;
     if version != 3 {
         return Err(Web3Error::Form("`version`"));
     }
@@ -118,7 +120,12 @@ fn open(bytes: &[u8], passphrase: &Passphrase) -> Result<PrivateKeySigner, Web3E
     let mut secret = Zeroizing::new(crypto.ciphertext);
     let cipher = Ctr128BE::<Aes128>::new_from_slices(encrypt, &crypto.cipherparams.iv);
     cipher.map_err(|_| Web3Error::Form("`crypto.cipherparams`"))?.apply_keystream(secret.as_mut_slice());
-    PrivateKeySigner::from_slice(secret.as_slice()).map_err(|_| Web3Error::Form("its key"))
+    let signer = PrivateKeySigner::from_slice(secret.as_slice()).map_err(|_| Web3Error::Form("its key"))?;
+    match address.map(|address| address.parse::<Address>()) {
+        Some(Err(_)) => Err(Web3Error::Form("`address`")),
+        Some(Ok(address)) if address != signer.address() => Err(Web3Error::OtherAccount { address }),
+        Some(Ok(_)) | None => Ok(signer),
+    }
 }
 
 /// Why a Web3 keystore file is not used.
@@ -133,6 +140,12 @@ pub enum Web3Error {
     /// The check fails.
     #[error("wrong passphrase of the EVM keystore file, or it was changed")]
     Passphrase,
+    /// Another key than that of the account that it names.
+    #[error("the EVM keystore file was changed: its key is not that of account {address}, which it names")]
+    OtherAccount {
+        /// What it names.
+        address: Address,
+    },
 }
 
 #[cfg(test)]
@@ -185,5 +198,49 @@ mod tests {
             let signer = open(file.as_bytes(), &Passphrase::new("testpassword")).expect("a key");
             assert_eq!(hex::encode(signer.to_bytes()), KEY);
         }
+    }
+
+    /// A file that opens quickly.
+    fn quick() -> String {
+        let kdf = Kdf::Pbkdf2 { dklen: 32, c: 1, prf: "hmac-sha256".into(), salt: vec![7; 32] };
+        let key = kdf.derive(&Passphrase::new("testpassword")).expect("a key");
+        let (encrypt, check) = key.split_at(16);
+        let mut bytes = hex::decode(KEY).expect("hex");
+        let address = PrivateKeySigner::from_slice(&bytes).expect("a key").address();
+        Ctr128BE::<Aes128>::new_from_slices(encrypt, &[9; 16]).expect("sizes").apply_keystream(&mut bytes);
+        let mac = keccak256([check, &bytes].concat());
+        format!(
+            r#"{{"crypto":{{"cipher":"aes-128-ctr","cipherparams":{{"iv":"{}"}},"ciphertext":"{}","kdf":"pbkdf2",
+            "kdfparams":{{"c":1,"dklen":32,"prf":"hmac-sha256","salt":"{}"}},"mac":"{}"}},"version":3,"address":"{}"}}"#,
+            "09".repeat(16),
+            hex::encode(&bytes),
+            "07".repeat(32),
+            hex::encode(mac),
+            hex::encode(address)
+        )
+    }
+
+    #[test]
+    fn changed_byte_should_never_give_another_account() {
+        let (file, right) = (quick(), Passphrase::new("testpassword"));
+        let account = open(file.as_bytes(), &right).expect("as it was").address();
+        let iv = file.find("0909").expect("the nonce");
+        let mut others = 0;
+        for place in 0..file.len() {
+            for flip in [0x01, 0x04, 0x20] {
+                let mut bytes = file.clone().into_bytes();
+                bytes[place] ^= flip;
+                match open(&bytes, &right) {
+                    // Another case of a letter, another space.
+                    Ok(signer) => assert_eq!(signer.address(), account, "byte {place}"),
+                    Err(Web3Error::OtherAccount { .. }) => others += 1,
+                    Err(Web3Error::Form(_) | Web3Error::Passphrase) => {
+                        assert!(!(iv..iv + 32).contains(&place) || !bytes[place].is_ascii_digit(), "byte {place}");
+                    }
+                    Err(Web3Error::File(error)) => panic!("byte {place}: {error}"),
+                }
+            }
+        }
+        assert!(others >= 60, "{others}");
     }
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::*;
-use crate::keys::{Cost, HeldShare, MemberKeys, Passphrase, system_entropy};
+use crate::keys::{Cost, Floor, HeldShare, MemberKeys, Passphrase, system_entropy};
 use crate::peer::Directory;
 use crate::rosters::Role;
 use crate::store::{Commit, Identity};
@@ -32,12 +32,17 @@ const SEATS: [[usize; 4]; 2] = [[0, 1, 2, 3], [0, 1, 2, 4]];
 
 impl Group {
     fn new() -> Self {
-        let dealing = |other: u8| {
-            let coefficients = [(9, 0), (other, 1), (other, 2)];
+        Self::with_keys([9, 9])
+    }
+
+    /// With a key of each generation.
+    fn with_keys(keys: [u8; 2]) -> Self {
+        let dealing = |key: u8, other: u8| {
+            let coefficients = [(key, 0), (other, 1), (other, 2)];
             let derive = |(seed, place): (u8, u8)| SecretKey::derive(&[seed; 32], &[place]).expect("a scalar");
             Dealing::from_coefficients(&coefficients.map(derive), 4).expect("a dealing")
         };
-        let dealings = [dealing(1), dealing(2)];
+        let dealings = [dealing(keys[0], 1), dealing(keys[1], 2)];
         let mut keys: Vec<_> =
             (0..5).map(|_| MemberKeys::generate("m", None, &mut system_entropy).expect("keys")).collect();
         for (generation, (seats, dealing)) in (0..).zip(SEATS.iter().zip(&dealings)) {
@@ -151,6 +156,24 @@ impl Bench {
         self.store.commit(&commit).await.expect("a turn");
     }
 
+    /// The generation that signs now has signed a checkpoint.
+    async fn erase(&self, sequence: u64) {
+        self.signer.erase_before(&self.signer.rosters().active(), sequence).await.expect("erased");
+    }
+
+    /// The generations whose shares it holds, in the file as well.
+    fn held(&self) -> Vec<u32> {
+        let held = |ring: &Keyring| ring.shares().iter().map(|share| share.generation).collect::<Vec<_>>();
+        let path = self._folder.path().join("keys");
+        let file = Keyring::open(&path, &Passphrase::new("correct horse"), Floor::Development).expect("a key file");
+        assert_eq!(held(&self.signer.ring), held(&file));
+        held(&file)
+    }
+
+    async fn erasures(&self) -> Vec<(Erasure, bool)> {
+        self.store.erasures().await.expect("rows")
+    }
+
     /// Generation and index that it signs with now.
     async fn signs(&self) -> Option<(u32, u8)> {
         let now = self.signer.now().await.expect("no contradiction");
@@ -212,12 +235,62 @@ async fn who_stays_should_change_shares_with_the_switch_and_who_leaves_should_st
 async fn old_shares_should_go_when_the_new_generation_has_signed_and_not_before_its_switch() {
     let group = Group::new();
     let bench = Bench::new(&group, 0, checkpoint(10, 1)).await;
-    let held = || bench.signer.ring.shares().iter().map(|share| share.generation).collect::<Vec<_>>();
     assert!(!bench.signer.holds_old_shares(), "the older one signs still");
-    bench.signer.erase_before(&bench.signer.rosters().active()).expect("nothing to erase");
-    assert_eq!(held(), [0, 1]);
+    bench.erase(30).await;
+    assert_eq!((bench.held(), bench.erasures().await), (vec![0, 1], vec![]));
     bench.switch();
     assert!(bench.signer.holds_old_shares());
-    bench.signer.erase_before(&bench.signer.rosters().active()).expect("erased");
-    assert_eq!((held(), bench.signer.holds_old_shares()), (vec![1], false));
+    bench.erase(31).await;
+    assert_eq!((bench.held(), bench.signer.holds_old_shares()), (vec![1], false));
+    bench.erase(32).await;
+    let next = bench.signer.rosters().active().digest();
+    let key = group.dealings[0].group.key().compress();
+    let erasure = Erasure { generation: 0, group_key: key, roster: next, sequence: 31 };
+    assert_eq!(bench.erasures().await, [(erasure, true)], "once, by what was signed first");
+}
+
+#[tokio::test]
+async fn share_that_a_crash_left_or_a_backup_brought_back_should_be_erased_at_the_next_start() {
+    let group = Group::new();
+    let key = group.dealings[0].group.key().compress();
+    let erasure = Erasure { generation: 0, group_key: key, roster: B256::ZERO, sequence: 31 };
+    let bench = Bench::new(&group, 0, checkpoint(10, 1)).await;
+    bench.signer.erase_again().await.expect("nothing was erased yet");
+    assert_eq!(bench.held(), [0, 1]);
+    bench.store.begin_erasure(&erasure).await.expect("a row, and a crash");
+    bench.signer.erase_again().await.expect("erased");
+    assert_eq!((bench.held(), bench.erasures().await), (vec![1], vec![(erasure.clone(), true)]));
+
+    let other = Bench::new(&group, 0, checkpoint(10, 1)).await;
+    other.store.begin_erasure(&erasure).await.expect("a row");
+    assert!(other.signer.ring.erase_share(0).expect("erased"), "and a crash");
+    assert_eq!(other.erasures().await, [(erasure.clone(), false)]);
+    other.signer.erase_again().await.expect("noted");
+    assert_eq!(other.erasures().await, [(erasure, true)]);
+
+    let backup = group.keys[0].shares[&0].clone();
+    bench.signer.ring.save_share(&backup).expect("restored");
+    bench.signer.erase_again().await.expect("erased");
+    assert_eq!(bench.held(), [1]);
+}
+
+#[tokio::test]
+async fn share_of_another_key_should_go_when_nobody_asks_for_that_key_any_more() {
+    let group = Group::with_keys([9, 8]);
+    let bench = Bench::new(&group, 0, checkpoint(10, 1)).await;
+    let [old, new] = [0, 1].map(|place| group.dealings[place].group.key().compress());
+    assert_ne!(old, new);
+    assert!(!bench.signer.holds_other_keys(), "the old one signs");
+    bench.switch();
+    assert!(bench.signer.holds_other_keys());
+    for wanted in [None, Some(BTreeSet::from([old, new])), Some(BTreeSet::from([old]))] {
+        wanted.into_iter().for_each(|keys| bench.signer.want(keys));
+        bench.erase(31).await;
+        assert_eq!((bench.held(), bench.signer.holds_old_shares()), (vec![0, 1], false), "a contract may ask for it");
+    }
+    bench.signer.want(BTreeSet::from([new]));
+    assert!(bench.signer.holds_old_shares());
+    bench.erase(32).await;
+    assert_eq!(bench.held(), [1]);
+    assert_eq!((bench.erasures().await.len(), bench.signer.holds_other_keys()), (1, false));
 }

@@ -186,8 +186,9 @@ impl Store {
         progress: &(impl Serialize + Sync),
     ) -> Result<(), StoreError> {
         let update = sqlx::query("update ceremonies set progress = $2 where digest = $1");
-        update.bind(digest.as_slice()).bind(text(progress, "progress")?).execute(&self.writer).await?;
-        Ok(())
+        let mut tx = self.writing().await?;
+        update.bind(digest.as_slice()).bind(text(progress, "progress")?).execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
     }
 
     /// How far a ceremony is, for people; `None` before anything happened.
@@ -204,8 +205,9 @@ impl Store {
     /// Reports what SQLite reports.
     pub async fn finish_ceremony(&self, digest: B256, outcome: &(impl Serialize + Sync)) -> Result<(), StoreError> {
         let update = sqlx::query("update ceremonies set outcome = $2 where digest = $1 and outcome is null");
-        update.bind(digest.as_slice()).bind(text(outcome, "outcome")?).execute(&self.writer).await?;
-        Ok(())
+        let mut tx = self.writing().await?;
+        update.bind(digest.as_slice()).bind(text(outcome, "outcome")?).execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
     }
 
     /// How a ceremony ended; `None` while it has not.

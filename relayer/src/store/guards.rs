@@ -109,7 +109,7 @@ impl Promise {
     /// Makes it durable in the database and in the log. When this returns, a signature may be made.
     ///
     /// # Errors
-    /// What SQLite or the disk reports; then nothing may be signed, and nothing more is promised by this process.
+    /// What SQLite or the disk reports; then nothing may be signed. The next promise mends the log first.
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         if self.pledges.is_empty() {
             return Ok(self.tx.commit().await?);
@@ -135,14 +135,16 @@ impl Store {
             Some(log) => Some(std::sync::Arc::clone(log).lock_owned().await),
             None => None,
         };
+        let mut log = log;
         let mut tx = self.fenced().await?;
         check_signing(&mut tx).await?;
         if !self.may_promise() {
             return Err(GuardError::Unsure.into());
         }
         let latest = Latest::read(&mut tx).await?;
-        if let Some(log) = &log {
-            log.check(&latest.head)?;
+        // A full disk, a request that was given up half-way, a long log. Without an await, or that could be given up as well.
+        if let Some(log) = log.as_mut().filter(|log| !log.may_go_on(&latest.head)) {
+            **log = Writer::open(&log_path(&self.path), &latest)?;
         }
         Ok(Promise { tx, log, latest, pledges: Vec::new() })
     }
@@ -153,15 +155,23 @@ impl Store {
     /// [`GuardError`] where the two do not belong together.
     pub(super) async fn open_log(&mut self) -> Result<(), StoreError> {
         let path = log_path(&self.path);
-        let latest = Latest::read(&mut *self.writer.acquire().await?).await?;
-        let log = Log::read(&path)?;
-        let writer = compare(&path, &latest, log.as_ref())?;
-        let seen = self.own_head_seen().await?;
-        if let Some(error) = seen.and_then(|seen| heads::contradiction(&latest, log.as_ref(), &seen)) {
-            return Err(error.into());
+        // Nobody else has the log while this lasts; what it reads is given up at the end.
+        let mut tx = self.fenced().await?;
+        let latest = Latest::read(&mut tx).await?;
+        let seen = heads::own_seen(&mut tx).await?;
+        let writer = Writer::open(&path, &latest)?;
+        let behind = match seen {
+            Some(seen) => heads::contradiction(&latest, Log::read(&path, &latest.lines)?.as_ref(), &seen),
+            None => None,
+        };
+        tx.rollback().await?;
+        match behind {
+            Some(error) => Err(error.into()),
+            None => {
+                self.log = Some(std::sync::Arc::new(tokio::sync::Mutex::new(writer)));
+                Ok(())
+            }
         }
-        self.log = Some(std::sync::Arc::new(tokio::sync::Mutex::new(writer)));
-        Ok(())
     }
 }
 
@@ -294,7 +304,7 @@ impl GuardError {
             | Self::Missing { .. }
             | Self::Truncated { .. }
             | Self::Log(LogError::Broken { .. }) => true,
-            Self::Log(LogError::Io { .. } | LogError::Moved | LogError::Failed)
+            Self::Log(LogError::Io { .. } | LogError::Unchained { .. } | LogError::Failed)
             | Self::Unsure
             | Self::NothingLost
             | Self::Reason => false,

@@ -3,13 +3,14 @@
 //! Every holder has a token of its own, higher than those before it. Who makes a promise reads the token in the same
 //! transaction, so a process that was paused while another took the lease can write nothing when it wakes up, whatever its
 //! clock says. Time only decides when a lease may be taken: at once where the holder's lock file is free, for then the holder
-//! is gone; else when the holder was silent for [`EXPIRY_MS`].
+//! is gone; else when its last sign of life is [`EXPIRY_MS`] old by the clock on the wall, and it gives none for as long as
+//! [`WATCH`] by a clock that never jumps.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -25,6 +26,12 @@ use crate::clock::unix_millis;
 pub const BEAT: Duration = Duration::from_secs(2);
 /// Silence after which a holder may be taken for lost, in milliseconds: several beats, for a machine may be busy.
 const EXPIRY_MS: u64 = 12_000;
+/// How long a silent holder is watched before its lease is taken: the clock on the wall may have jumped.
+const WATCH: Duration = Duration::from_secs(6);
+/// Between two looks at it.
+const LOOK: Duration = Duration::from_millis(200);
+/// SQLite's code for a write lock that somebody else keeps.
+const BUSY: &str = "5";
 
 /// Who holds a lease, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +93,7 @@ fn lock_path(database: &Path, holder: &Holder) -> PathBuf {
 }
 
 /// The row of the lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Held {
     token: u64,
     holder: Option<Holder>,
@@ -106,16 +114,25 @@ impl Held {
         }))
     }
 
-    /// Why nobody else may take it now.
-    fn refusal(&self, database: &Path, now_ms: u64) -> Option<LeaseError> {
+    /// Who has it, and is not known to be gone.
+    fn living(&self, database: &Path) -> Option<&Holder> {
         let holder = self.holder.as_ref()?;
         let lock = OpenOptions::new().write(true).open(lock_path(database, holder));
         let is_gone = lock.is_ok_and(|lock| !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
+        (!is_gone).then_some(holder)
+    }
+
+    /// Why nobody else may take it now.
+    fn refusal(&self, database: &Path, now_ms: u64) -> Option<LeaseError> {
+        let holder = self.living(database)?.clone();
         let silent_ms = now_ms.abs_diff(self.beat_ms);
-        if is_gone || silent_ms > EXPIRY_MS {
-            return None;
-        }
-        Some(LeaseError::Held { holder: holder.clone(), since: shown(self.since_ms), silent_ms })
+        (silent_ms <= EXPIRY_MS).then(|| LeaseError::Held { holder, since: shown(self.since_ms), silent_ms })
+    }
+
+    /// That it gave a sign of life while it was watched.
+    fn alive(&self, watched: Duration) -> Option<LeaseError> {
+        let silent_ms = u64::try_from(watched.as_millis()).unwrap_or(u64::MAX);
+        Some(LeaseError::Held { holder: self.holder.clone()?, since: shown(self.since_ms), silent_ms })
     }
 }
 
@@ -146,12 +163,29 @@ impl Store {
     /// Takes the lease: from here on this process, and no other, may make promises.
     ///
     /// # Errors
-    /// [`LeaseError::Held`] while another process has it.
-    pub async fn take_lease(mut self) -> Result<Self, StoreError> {
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+    /// [`LeaseError::Held`] while another process has it, [`LeaseError::Locked`] where one was stopped in the middle of a
+    /// transaction.
+    pub async fn take_lease(self) -> Result<Self, StoreError> {
+        self.take_lease_after(WATCH).await
+    }
+
+    async fn take_lease_after(mut self, watch: Duration) -> Result<Self, StoreError> {
+        let watched = self.watch(watch).await?;
+        let mut tx = match self.writer.begin_with("BEGIN IMMEDIATE").await {
+            Ok(tx) => tx,
+            Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == BUSY) => {
+                let holder = watched.and_then(|held| held.holder);
+                return Err(LeaseError::Locked {
+                    holder: holder.map_or("somebody".into(), |holder| holder.to_string()),
+                }
+                .into());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let now_ms = unix_millis();
         let held = Held::read(&mut tx).await?;
-        if let Some(refusal) = held.as_ref().and_then(|held| held.refusal(&self.path, now_ms)) {
+        let other = held.as_ref().filter(|_| held != watched).filter(|held| held.living(&self.path).is_some());
+        if let Some(refusal) = other.and_then(|held| held.alive(Duration::ZERO)) {
             return Err(refusal.into());
         }
         let token = held
@@ -175,6 +209,23 @@ impl Store {
         }
         self.lease = Some(Lease { token, _lock: Arc::new(lock) });
         Ok(self)
+    }
+
+    /// The lease as it stands, once nobody has it or whoever has it gave no sign of life for as long as `watch`.
+    async fn watch(&self, watch: Duration) -> Result<Option<Held>, StoreError> {
+        let Some(held) = Held::read(&mut *self.reader.acquire().await?).await? else { return Ok(None) };
+        if let Some(refusal) = held.refusal(&self.path, unix_millis()) {
+            return Err(refusal.into());
+        }
+        let begun = Instant::now();
+        while held.living(&self.path).is_some() && begun.elapsed() < watch {
+            tokio::time::sleep(LOOK.min(watch)).await;
+            let now = Held::read(&mut *self.reader.acquire().await?).await?;
+            if let Some(alive) = now.filter(|now| *now != held).and_then(|now| now.alive(begun.elapsed())) {
+                return Err(alive.into());
+            }
+        }
+        Ok(Some(held))
     }
 
     /// Gives a sign of life. To be called every [`BEAT`].
@@ -209,11 +260,17 @@ impl Store {
                 Err(LeaseError::Lost { holder, since: shown(since_ms) }.into())
             }
             (Some(_), _) => Err(LeaseError::Gone.into()),
-            // A command beside nobody; the next holder waits for the end of this transaction.
-            (None, held) => match held.and_then(|held| held.refusal(&self.path, unix_millis())) {
-                Some(refusal) => Err(refusal.into()),
-                None => Ok(tx),
-            },
+            (None, _) => Err(LeaseError::NotTaken.into()),
+        }
+    }
+
+    /// Begins a transaction for what is no promise. With a lease only its holder may commit it; a command beside the service
+    /// has none. It waits for other processes here: at its first statement that writes SQLite would end it at once, if it had
+    /// read before what another one changed.
+    pub(super) async fn writing(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        match self.lease {
+            Some(_) => self.fenced().await,
+            None => Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?),
         }
     }
 }
@@ -249,6 +306,17 @@ pub enum LeaseError {
         /// When.
         since: String,
     },
+    /// A holder that was stopped in the middle of a transaction: nobody can write before it goes on or ends.
+    #[error(
+        "this member runs already: {holder} keeps the write lock of its database. If it is stopped, let it go on or end it"
+    )]
+    Locked {
+        /// Who, as far as it is known.
+        holder: String,
+    },
+    /// Only who has the lease makes promises.
+    #[error("this process has not taken the member's lease, and makes no promises")]
+    NotTaken,
     /// The row is not there any more.
     #[error("this member's lease was given up or removed behind this process")]
     Gone,
@@ -263,14 +331,19 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::store::Commit;
 
     async fn unleased(folder: &TempDir) -> Store {
         Store::open_unclaimed(&folder.path().join("lockstep.db")).await.expect("a database")
     }
 
-    /// As if the holder had been silent for long.
-    async fn silence(store: &Store) {
-        sqlx::query("update lease set beat_ms = 1").execute(&store.writer).await.expect("changed");
+    /// A moment, in which nobody gives a sign of life.
+    const MOMENT: Duration = Duration::from_millis(300);
+
+    /// As if the clock on the wall said this at the holder's last sign of life.
+    async fn heard_at(store: &Store, beat_ms: u64) {
+        let update = sqlx::query("update lease set beat_ms = $1").bind(i64::try_from(beat_ms).expect("a time"));
+        update.execute(&store.writer).await.expect("changed");
     }
 
     fn lease_error<T: std::fmt::Debug>(result: Result<T, StoreError>) -> LeaseError {
@@ -289,7 +362,7 @@ mod tests {
         assert!(lease_error(Store::check_free(&first.path).await).to_string().starts_with("this member runs already"));
         // A command without a lease may read, and promise nothing.
         let beside = unleased(&folder).await;
-        assert!(matches!(lease_error(beside.guard_checkpoint(1, B256::ZERO).await), LeaseError::Held { .. }));
+        assert!(matches!(lease_error(beside.guard_checkpoint(1, B256::ZERO).await), LeaseError::NotTaken));
         first.close().await;
         Store::check_free(&first.path).await.expect("free");
         unleased(&folder).await.take_lease().await.expect("given back");
@@ -313,14 +386,49 @@ mod tests {
         let paused = unleased(&folder).await.take_lease().await.expect("free");
         paused.guard_checkpoint(1, B256::ZERO).await.expect("its own");
         paused.beat().await.expect("alive");
-        silence(&paused).await;
-        let next = unleased(&folder).await.take_lease().await.expect("silent for too long");
+        heard_at(&paused, 1).await;
+        let next = unleased(&folder).await.take_lease_after(MOMENT).await.expect("silent for too long");
         for refused in [paused.guard_checkpoint(2, B256::ZERO).await, paused.beat().await] {
             assert!(matches!(lease_error(refused), LeaseError::Lost { .. }));
         }
         next.guard_checkpoint(2, B256::repeat_byte(1)).await.expect("nothing stands in its way");
+        // Nor anything that is no promise.
+        assert!(matches!(lease_error(paused.save_signature(2, &[1; 48]).await), LeaseError::Lost { .. }));
+        assert!(matches!(lease_error(paused.commit(&Commit::default()).await), LeaseError::Lost { .. }));
         // Its end does not end the other's lease.
         paused.close().await;
         next.beat().await.expect("alive");
+    }
+
+    #[tokio::test]
+    async fn living_holder_should_keep_its_lease_whatever_the_clock_on_the_wall_says() {
+        let folder = TempDir::new().expect("a folder");
+        let first = unleased(&folder).await.take_lease().await.expect("free");
+        // It has jumped ahead by a day, or back, since the holder was heard of.
+        for beat_ms in [unix_millis().saturating_sub(86_400_000), unix_millis().saturating_add(86_400_000)] {
+            heard_at(&first, beat_ms).await;
+            let other = unleased(&folder).await;
+            let taking = tokio::spawn(other.take_lease_after(Duration::from_secs(60)));
+            // It watches, and hears the next sign of life.
+            tokio::time::sleep(MOMENT).await;
+            first.beat().await.expect("alive");
+            let refused = lease_error(taking.await.expect("no panic"));
+            assert!(matches!(refused, LeaseError::Held { silent_ms, .. } if silent_ms < EXPIRY_MS), "{refused}");
+            first.guard_checkpoint(1, B256::ZERO).await.expect("it goes on");
+        }
+    }
+
+    #[tokio::test]
+    async fn holder_that_was_stopped_in_a_transaction_should_be_named() {
+        let folder = TempDir::new().expect("a folder");
+        let first = unleased(&folder).await.take_lease().await.expect("free");
+        heard_at(&first, 1).await;
+        let stopped = first.fenced().await.expect("its own");
+        let refused = lease_error(unleased(&folder).await.take_lease_after(MOMENT).await);
+        let words = refused.to_string();
+        assert!(words.contains(&format!("process {} on ", std::process::id())), "{words}");
+        assert!(words.contains("keeps the write lock of its database"), "{words}");
+        drop(stopped);
+        unleased(&folder).await.take_lease_after(MOMENT).await.expect("silent, and out of the way");
     }
 }

@@ -101,8 +101,10 @@ impl Store {
     /// Finality under two hashes is a contradiction.
     pub async fn mark_final(&self, trace: Uuid, payload: B256) -> Result<(), StoreError> {
         let query = "update derived set final_hash = $2 where trace = $1 and (final_hash is null or final_hash = $2)";
+        let mut tx = self.writing().await?;
         let done =
-            sqlx::query(query).bind(trace.as_bytes().as_slice()).bind(payload.as_slice()).execute(&self.writer).await?;
+            sqlx::query(query).bind(trace.as_bytes().as_slice()).bind(payload.as_slice()).execute(&mut *tx).await?;
+        tx.commit().await?;
         if done.rows_affected() == 1 {
             return Ok(());
         }

@@ -40,15 +40,16 @@ impl Store {
     /// # Errors
     /// Reports what SQLite reports.
     pub async fn save_signature(&self, sequence: u64, signature: &[u8; 48]) -> Result<(), StoreError> {
+        let mut tx = self.writing().await?;
         sqlx::query(
             "insert into checkpoint_signatures (sequence, signature) values ($1, $2) \
                      on conflict (sequence) do update set signature = $2",
         )
         .bind(signed(sequence, "sequence")?)
         .bind(signature.as_slice())
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        Ok(tx.commit().await?)
     }
 
     /// The group signature for the checkpoint at `sequence`, if it was recovered before.

@@ -15,23 +15,25 @@ impl Store {
     async fn keep(&self, chain: u64, submission: &Submission) -> Result<(), StoreError> {
         let upsert = "insert into submissions (chain, account_nonce, body) values ($1, $2, $3) \
                       on conflict (chain, account_nonce) do update set body = $3";
+        let mut tx = self.writing().await?;
         sqlx::query(upsert)
             .bind(signed(chain, "chain id")?)
             .bind(signed(submission.account_nonce, "account nonce")?)
             .bind(text(submission, "submission")?)
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        Ok(tx.commit().await?)
     }
 
     async fn settle(&self, chain: u64, account_nonce: u64, outcome: Outcome) -> Result<(), StoreError> {
+        let mut tx = self.writing().await?;
         sqlx::query("update submissions set outcome = $3 where chain = $1 and account_nonce = $2")
             .bind(signed(chain, "chain id")?)
             .bind(signed(account_nonce, "account nonce")?)
             .bind(text(&outcome, "outcome")?)
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        Ok(tx.commit().await?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Guard heads of members, as far as they were seen.
 
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 
 use super::{GuardError, Latest, Log, log_path};
 use crate::store::{Store, StoreError, body, signed, text};
@@ -26,7 +26,7 @@ impl Store {
         let row = sqlx::query(query)
             .bind(head.identity.as_slice())
             .bind(signed(head.reach.count, "guard count")?)
-            .fetch_optional(&self.writer)
+            .fetch_optional(&self.reader)
             .await?;
         let Some(row) = row else { return Ok(true) };
         let kept: GuardHead = body(row.try_get(0)?, "guard head")?;
@@ -36,14 +36,15 @@ impl Store {
     async fn keep_head(&self, head: &GuardHead, own: bool) -> Result<(), StoreError> {
         let keep = "insert into guard_seen (identity, count, body, own) values ($1, $2, $3, $4) \
                     on conflict (identity) do update set count = $2, body = $3 where count < $2";
+        let mut tx = self.writing().await?;
         sqlx::query(keep)
             .bind(head.identity.as_slice())
             .bind(signed(head.reach.count, "guard count")?)
             .bind(text(head, "guard head")?)
             .bind(own)
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        Ok(tx.commit().await?)
     }
 
     /// The furthest heads of other members, for whom they are of.
@@ -56,28 +57,32 @@ impl Store {
         rows.iter().map(|row| body(row.try_get(0)?, "guard head")).collect()
     }
 
-    /// This member's own head as peers have shown it, where that was further than its database.
-    pub(super) async fn own_head_seen(&self) -> Result<Option<GuardHead>, StoreError> {
-        let row = sqlx::query("select body from guard_seen where own").fetch_optional(&self.writer).await?;
-        row.map(|row| body(row.try_get(0)?, "guard head")).transpose()
-    }
-
-    /// Compares an authentic head of this member, as a peer remembers it, with its own promises.
+    /// Compares authentic heads of this member, as peers remember them, with its own promises.
     ///
     /// # Errors
-    /// [`GuardError::Behind`] or [`GuardError::ForkSeen`] where the peer has seen what this database and log do not know. It
+    /// [`GuardError::Behind`] or [`GuardError::ForkSeen`] where a peer has seen what this database and log do not know. It
     /// is remembered until a person accepts it.
-    pub async fn check_own_head(&self, head: &GuardHead) -> Result<(), StoreError> {
+    pub async fn check_own_heads(&self, heads: &[GuardHead]) -> Result<(), StoreError> {
         let latest = Latest::read(&mut *self.reader.acquire().await?).await?;
-        let log = Log::read(&log_path(&self.path))?;
-        match contradiction(&latest, log.as_ref(), head) {
-            Some(error) => {
-                self.keep_head(head, true).await?;
-                Err(error.into())
-            }
-            None => Ok(()),
+        let older: Vec<_> = heads.iter().filter(|head| head.reach != latest.reach()).collect();
+        if older.is_empty() {
+            return Ok(());
         }
+        let log = Log::read(&log_path(&self.path), &latest.lines)?;
+        for head in older {
+            if let Some(error) = contradiction(&latest, log.as_ref(), head) {
+                self.keep_head(head, true).await?;
+                return Err(error.into());
+            }
+        }
+        Ok(())
     }
+}
+
+/// This member's own head as peers have shown it, where that was further than its database.
+pub(super) async fn own_seen(connection: &mut SqliteConnection) -> Result<Option<GuardHead>, StoreError> {
+    let row = sqlx::query("select body from guard_seen where own").fetch_optional(connection).await?;
+    row.map(|row| body(row.try_get(0)?, "guard head")).transpose()
 }
 
 /// What a head of this member says against its own promises.
@@ -89,6 +94,7 @@ pub(super) fn contradiction(latest: &Latest, log: Option<&Log>, seen: &GuardHead
             own: latest.reach(),
         });
     }
-    let known = log.and_then(|log| log.hash_at(seen.reach.count));
+    let is_last = seen.reach.count == latest.head.count;
+    let known = if is_last { Some(latest.head.hash) } else { log.and_then(|log| log.hash_at(seen.reach.count)) };
     known.filter(|hash| *hash != seen.reach.hash).map(|_| GuardError::ForkSeen { seen: seen.reach })
 }

@@ -24,6 +24,8 @@ use lockstep_core::output::CoinId;
 use thiserror::Error;
 use tokio::sync::OwnedMutexGuard;
 
+use super::{GuardError, Latest, compare};
+
 /// What the first line begins with, with the version.
 const MAGIC: &str = "lockstep-guards 1";
 /// Lines at which the older half is dropped. A line has about 230 bytes.
@@ -99,6 +101,17 @@ fn chained(before: B256, text: &str) -> B256 {
     keccak256([before.as_slice(), text.as_bytes()].concat())
 }
 
+/// The number that a line begins with.
+fn number(line: &str) -> Option<u64> {
+    line.split(' ').next()?.parse().ok()
+}
+
+fn split_line(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (line, rest) = bytes.split_at_checked(end)?;
+    Some((std::str::from_utf8(line).ok()?, rest.get(1..)?))
+}
+
 /// One line, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
@@ -122,11 +135,12 @@ impl Log {
         Self { base, base_checkpoint, lines: Vec::new() }
     }
 
-    /// Reads a log; `None` where there is none. A last line without an end is what a crash leaves behind, and is left out.
+    /// Reads a log; `None` where there is none. What a crash leaves behind is left out: a last line without an end, or, where a
+    /// machine lost its power, anything in the place of the lines of the last promise. The database has those, as `last`.
     ///
     /// # Errors
-    /// [`LogError::Broken`] for anything that this program did not write.
-    pub(super) fn read(path: &Path) -> Result<Option<Self>, LogError> {
+    /// [`LogError::Broken`] for anything else that this program did not write.
+    pub(super) fn read(path: &Path, last: &str) -> Result<Option<Self>, LogError> {
         let reading = |source| LogError::Io { path: path.display().to_string(), source };
         let file = match File::open(path) {
             Ok(file) => file,
@@ -136,17 +150,30 @@ impl Log {
         let mut bytes = Vec::new();
         file.take(BYTES_MAX).read_to_end(&mut bytes).map_err(reading)?;
         let broken = |line: usize| LogError::Broken { path: path.display().to_string(), line: line.saturating_add(1) };
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-            broken(good.iter().filter(|byte| **byte == b'\n').count())
-        })?;
-        let whole = text.rfind('\n').and_then(|end| text.get(..end)).ok_or_else(|| broken(0))?;
-        let mut lines = whole.split('\n').enumerate();
-        let mut log = lines.next().and_then(|(_, first)| Self::first(first)).ok_or_else(|| broken(0))?;
-        for (place, line) in lines {
-            log.push(line).ok_or_else(|| broken(place))?;
+        let (log, behind) = Self::parse(&bytes).ok_or_else(|| broken(0))?;
+        if behind.contains(&b'\n') && behind.len() > log.missing(last) {
+            return Err(broken(log.lines.len().saturating_add(1)));
         }
         Ok(Some(log))
+    }
+
+    /// The log that these bytes begin with, and what does not follow. `None` where they begin with no log.
+    fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (first, mut behind) = split_line(bytes)?;
+        let mut log = Self::first(first)?;
+        while let Some((line, rest)) = split_line(behind) {
+            if log.push(line).is_none() {
+                break;
+            }
+            behind = rest;
+        }
+        Some((log, behind))
+    }
+
+    /// Bytes of those of these lines that it lacks.
+    fn missing(&self, lines: &str) -> usize {
+        let is_missing = |line: &&str| number(line).is_some_and(|count| count > self.head().count);
+        lines.lines().filter(is_missing).map(|line| line.len().saturating_add(1)).sum()
     }
 
     fn first(line: &str) -> Option<Self> {
@@ -163,7 +190,7 @@ impl Log {
     fn push(&mut self, line: &str) -> Option<()> {
         let (text, hash) = line.rsplit_once(' ')?;
         let before = self.head();
-        let count = text.split(' ').next()?.parse().ok()?;
+        let count = number(text)?;
         let head = Head { count, hash: hash.parse().ok()? };
         let is_next = Some(count) == before.count.checked_add(1) && head.hash == chained(before.hash, text);
         is_next.then(|| self.lines.push(Line { head, text: text.to_owned() }))
@@ -187,8 +214,7 @@ impl Log {
     pub(super) fn completed(&self, lines: &str) -> Option<Self> {
         let mut whole = self.clone();
         for line in lines.lines() {
-            let count: u64 = line.split(' ').next()?.parse().ok()?;
-            if count > self.head().count {
+            if number(line)? > self.head().count {
                 whole.push(line)?;
             }
         }
@@ -306,37 +332,43 @@ impl Writer {
         Ok(Self { path: path.to_path_buf(), file: Arc::new(file), head, lines, is_failed: false })
     }
 
-    /// That it stands where the database stands.
-    pub(super) fn check(&self, head: &Head) -> Result<(), LogError> {
-        if self.is_failed {
-            return Err(LogError::Failed);
-        }
-        if self.head == *head { Ok(()) } else { Err(LogError::Moved) }
+    /// Opens the log of a database whose last promise is `latest`: written anew, so that no other process has it open.
+    ///
+    /// To be called while this process has the database's write lock under its lease, and ended before that: so another
+    /// process cannot have a file of its own there.
+    ///
+    /// # Errors
+    /// [`GuardError`] where the two do not belong together.
+    pub(super) fn open(path: &Path, latest: &Latest) -> Result<Self, GuardError> {
+        compare(path, latest, Log::read(path, &latest.lines)?.as_ref())
+    }
+
+    /// As if the disk were another one.
+    #[cfg(test)]
+    pub(super) fn write_to(&mut self, path: &Path) {
+        self.file = Arc::new(OpenOptions::new().append(true).open(path).expect("a device"));
+    }
+
+    /// False where it must be opened again: it does not stand where the database stands (an append failed, or a promise was
+    /// given up between the two), or it is long.
+    pub(super) fn may_go_on(&self, head: &Head) -> bool {
+        !self.is_failed && self.head == *head && self.lines < LINES_MAX
     }
 }
 
 /// Writes lines that lead to `head`, and waits until they are on the disk. It is done to its end also if nobody waits for it.
 ///
 /// # Errors
-/// What the disk reports; from then on every append fails.
+/// What the disk reports. The log is then opened again before the next promise.
 pub(super) async fn append(mut log: OwnedMutexGuard<Writer>, lines: String, head: Head) -> Result<(), LogError> {
     let done = tokio::task::spawn_blocking(move || {
-        let writing = |path: &Path| {
-            let path = path.display().to_string();
-            |source| LogError::Io { path, source }
-        };
         // Until it has succeeded.
         log.is_failed = true;
-        (&*log.file).write_all(lines.as_bytes()).and_then(|()| log.file.sync_data()).map_err(writing(&log.path))?;
+        let written = (&*log.file).write_all(lines.as_bytes()).and_then(|()| log.file.sync_data());
+        written.map_err(|source| LogError::Io { path: log.path.display().to_string(), source })?;
         log.head = head;
         log.lines = log.lines.saturating_add(lines.lines().count());
         log.is_failed = false;
-        if log.lines >= LINES_MAX
-            && let Some(whole) = Log::read(&log.path)?
-        {
-            let path = log.path.clone();
-            *log = Writer::create(&path, &whole)?;
-        }
         Ok(())
     });
     done.await.unwrap_or(Err(LogError::Failed))
@@ -362,11 +394,14 @@ pub enum LogError {
         /// The line, from 1.
         line: usize,
     },
-    /// The database has moved without this log: somebody else writes it.
-    #[error("the database has other promises than the guard log of this process")]
-    Moved,
-    /// An append failed before.
-    #[error("the guard log could not be written before: nothing more is promised by this process")]
+    /// Lines that do not follow from one another.
+    #[error("the guard log `{path}` cannot be continued")]
+    Unchained {
+        /// The log.
+        path: String,
+    },
+    /// Nobody knows whether an append was done.
+    #[error("the guard log could not be written: the task that did it ended")]
     Failed,
 }
 
@@ -399,13 +434,13 @@ mod tests {
     fn every_changed_byte_should_be_found() {
         let log = log_of(&[10, 11, 12].map(checkpoint));
         let (_folder, path) = written(&log);
-        assert_eq!(Log::read(&path).expect("whole"), Some(log));
+        assert_eq!(Log::read(&path, "").expect("whole"), Some(log));
         let good = std::fs::read(&path).expect("bytes");
         for place in 0..good.len() {
             let mut bytes = good.clone();
             bytes[place] ^= 1;
             std::fs::write(&path, &bytes).expect("written");
-            match Log::read(&path) {
+            match Log::read(&path, "") {
                 Err(LogError::Broken { .. }) => {}
                 // Without its line end, the last line is one that a crash cut off.
                 Ok(Some(read)) => assert_eq!((place, read.head().count), (good.len().saturating_sub(1), 2)),
@@ -418,7 +453,7 @@ mod tests {
         for wrong in [vec![0, 2, 3], vec![0, 2, 1, 3], vec![0, 1, 1, 2, 3], vec![1, 2, 3]] {
             let wrong: String = wrong.into_iter().map(|line| format!("{}\n", lines[line])).collect();
             std::fs::write(&path, wrong).expect("written");
-            assert!(matches!(Log::read(&path), Err(LogError::Broken { .. })));
+            assert!(matches!(Log::read(&path, ""), Err(LogError::Broken { .. })));
         }
     }
 
@@ -430,7 +465,7 @@ mod tests {
         let last = text.lines().last().expect("a line");
         for cut in 1..=last.len().saturating_add(1) {
             std::fs::write(&path, &text[..text.len().saturating_sub(cut)]).expect("written");
-            let torn = Log::read(&path).expect("readable").expect("there");
+            let torn = Log::read(&path, "").expect("readable").expect("there");
             assert_eq!(torn.head().count, 2);
             assert_eq!(torn.completed(&format!("{last}\n")), Some(log.clone()));
         }
@@ -456,28 +491,29 @@ mod tests {
         let untold = "5 promises that the log tells no more, of checkpoints up to 9";
         assert_eq!(log.words_after(0), format!("{untold}; 2 decisions between 2 and 3"));
         let (_folder, path) = written(&log);
-        assert_eq!(Log::read(&path).expect("whole"), Some(log));
+        assert_eq!(Log::read(&path, "").expect("whole"), Some(log));
     }
 
     #[tokio::test]
     async fn long_log_should_lose_its_beginning_and_keep_its_chain() {
         let (_folder, path) = written(&Log::default());
-        let log = Log::read(&path).expect("whole").expect("there");
+        let log = Log::read(&path, "").expect("whole").expect("there");
         let writer = Arc::new(tokio::sync::Mutex::new(Writer::create(&path, &log).expect("opened")));
-        let mut head = Head::default();
-        let mut sequence = 0;
-        for batch in [LINES_MAX.saturating_sub(1), 1, 1] {
-            let mut lines = String::new();
-            for _ in 0..batch {
-                sequence += 1;
-                head = head.extend(&checkpoint(sequence), &mut lines).expect("a line");
+        let mut latest = Latest::default();
+        for batch in [LINES_MAX - 1, 1, 1] {
+            let pledges: Vec<_> = (0..batch).map(|place| checkpoint(latest.checkpoint + 1 + place as u64)).collect();
+            latest = latest.after(&pledges).expect("lines");
+            append(Arc::clone(&writer).lock_owned().await, latest.lines.clone(), latest.head).await.expect("appended");
+            let mut writer = writer.lock().await;
+            let is_long = latest.head.count >= LINES_MAX as u64;
+            assert_eq!(writer.may_go_on(&latest.head), !is_long || latest.head.count > LINES_MAX as u64);
+            if !writer.may_go_on(&latest.head) {
+                *writer = Writer::open(&path, &latest).expect("written anew");
             }
-            append(Arc::clone(&writer).lock_owned().await, lines, head).await.expect("appended");
         }
-        let log = Log::read(&path).expect("whole").expect("there");
-        assert_eq!((log.lines.len(), log.head()), (LINES_KEPT.saturating_add(1), head));
+        let log = Log::read(&path, "").expect("whole").expect("there");
+        assert_eq!((log.lines.len(), log.head()), (LINES_KEPT + 1, latest.head));
         assert_eq!(log.base_checkpoint, 20_000, "of all that were there, for nothing lower is certain");
-        assert!(writer.lock().await.check(&head).is_ok());
-        assert!(matches!(writer.lock().await.check(&Head::default()), Err(LogError::Moved)));
+        assert!(!writer.lock().await.may_go_on(&Head::default()));
     }
 }

@@ -7,7 +7,7 @@ use lockstep_core::B256;
 use serde::Serialize;
 use sqlx::Row;
 
-use super::heads::contradiction;
+use super::heads::{contradiction, own_seen};
 use super::log::{Head, Log, LogError, Pledge, Writer};
 use super::{GuardError, Latest, compare, log_path};
 use crate::clock::unix_millis;
@@ -53,9 +53,8 @@ impl Store {
         let path = log_path(&self.path);
         let mut tx = self.fenced().await?;
         let latest = Latest::read(&mut tx).await?;
-        let read = Log::read(&path);
-        let seen = sqlx::query("select body from guard_seen where own").fetch_optional(&mut *tx).await?;
-        let seen = seen.map(|row| crate::store::body(row.try_get(0)?, "guard head")).transpose()?;
+        let read = Log::read(&path, &latest.lines);
+        let seen = own_seen(&mut tx).await?;
         let refusal = match &read {
             Err(LogError::Broken { .. }) => read.as_ref().err().map(ToString::to_string),
             Err(_) | Ok(_) => None,
@@ -89,7 +88,8 @@ impl Store {
             .await?;
         tx.commit().await?;
         let log = Log::behind(base.head, base.checkpoint).completed(&next.lines);
-        Writer::create(&path, &log.ok_or(GuardError::Log(LogError::Moved))?)?;
+        let unchained = || LogError::Unchained { path: path.display().to_string() };
+        Writer::create(&path, &log.ok_or_else(unchained)?)?;
         Ok(Restored { refusal, database: latest.reach(), now: next.reach(), checkpoints: told.len() })
     }
 }

@@ -165,14 +165,71 @@ async fn missing_cut_changed_and_foreign_logs_should_be_told_apart() {
 async fn crash_between_database_and_log_should_be_mended() {
     let member = Member::new();
     member.promise(1..=3).await;
-    let (_, mut log) = member.read();
+    let (_, log) = member.read();
     member.promise(4..=4).await;
-    for torn in [&b""[..], b"4 checkpoint 4 0x00"] {
-        log.extend_from_slice(torn);
-        std::fs::write(member.log(), &log).expect("as a crash leaves it");
+    let whole = member.read().1;
+    let line = whole.len() - log.len();
+    // Nothing, a part, the whole line but its end; and what a machine without power leaves: nothing that was written.
+    let torn = [Vec::new(), b"4 checkpoint 4 0x00".to_vec(), whole[log.len()..whole.len() - 1].to_vec()];
+    let lost = [vec![0; line], vec![b'\n'; line], vec![0xff; line], b"zz\n4 checkpoint 4\n".to_vec()];
+    for behind in torn.iter().chain(&lost) {
+        std::fs::write(member.log(), [&log[..], behind].concat()).expect("as a crash leaves it");
         member.open().await.expect("mended").close().await;
-        assert_eq!(member.read().1.iter().filter(|byte| **byte == b'\n').count(), 5);
+        assert_eq!(member.read().1, whole);
     }
+    // More than the last promise is no crash, nor is anything behind what the database has.
+    for behind in [[vec![b'\n'; line], vec![0]].concat(), [&whole[log.len()..], b"zz\n"].concat()] {
+        std::fs::write(member.log(), [&log[..], &behind].concat()).expect("changed");
+        assert!(matches!(member.refusal().await, GuardError::Log(LogError::Broken { .. })));
+    }
+}
+
+#[tokio::test]
+async fn promise_that_was_given_up_half_way_should_not_stop_the_next() {
+    let member = Member::new();
+    let store = member.open().await.expect("opened");
+    for sequence in 1..=40 {
+        // Cut off at every await there is, one after the other: before the commit, in it, behind it.
+        let mut promise = Box::pin(store.guard_checkpoint(sequence, digest(sequence)));
+        for _ in 0..sequence {
+            if futures_util::poll!(&mut promise).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(promise);
+        store.guard_checkpoint(sequence, digest(sequence)).await.expect("the same again");
+    }
+    store.close().await;
+    let lines = member.read().1;
+    assert_eq!(lines.iter().filter(|byte| **byte == b'\n').count(), 41, "each promise once");
+    member.open().await.expect("they agree").close().await;
+}
+
+#[tokio::test]
+async fn full_disk_should_stop_promises_and_not_the_member() {
+    let member = Member::new();
+    let store = member.open().await.expect("opened");
+    store.guard_checkpoint(1, digest(1)).await.expect("promised");
+    // The disk takes no more: what is written to this device fails with the error of a full one.
+    let log = std::sync::Arc::clone(store.log.as_ref().expect("open"));
+    log.lock().await.write_to(std::path::Path::new("/dev/full"));
+    std::fs::create_dir(member.log().with_extension("log.new")).expect("nor a new file");
+    for _ in 0..3 {
+        let refused = guard_error(store.guard_checkpoint(2, digest(2)).await);
+        assert!(matches!(refused, GuardError::Log(LogError::Io { .. })) && !refused.is_for_a_person(), "{refused}");
+    }
+    let other = store.guard_checkpoint(3, digest(3)).await;
+    assert!(matches!(guard_error(other), GuardError::Log(LogError::Io { .. })), "nor anything else");
+    std::fs::remove_dir(member.log().with_extension("log.new")).expect("there is room again");
+    store.guard_checkpoint(3, digest(3)).await.expect("without a restart");
+    store.guard_checkpoint(2, digest(2)).await.expect("it stands");
+    assert_eq!(
+        store.guard_checkpoint(2, digest(9)).await.expect_err("it stands").to_string().split(':').next(),
+        Some("contradiction")
+    );
+    store.close().await;
+    member.open().await.expect("they agree").close().await;
 }
 
 #[tokio::test]
@@ -184,15 +241,15 @@ async fn folder_restored_as_a_whole_should_be_told_by_what_peers_saw() {
     let early = head(&store).await;
     store.guard_checkpoint(4, digest(4)).await.expect("promised");
     let seen = head(&store).await;
-    store.check_own_head(&early).await.expect("of before");
-    store.check_own_head(&seen).await.expect("of now");
+    store.check_own_heads(&[early]).await.expect("of before");
+    store.check_own_heads(std::slice::from_ref(&seen)).await.expect("of now");
     store.close().await;
     member.restore_database(&database);
     std::fs::write(member.log(), log).expect("restored");
 
     // Database and log agree, and only the peers know better.
     let store = member.open().await.expect("nothing is amiss here");
-    let error = store.check_own_head(&seen).await.expect_err("behind");
+    let error = store.check_own_heads(std::slice::from_ref(&seen)).await.expect_err("behind");
     assert!(error.is_contradiction());
     let words = error.to_string();
     assert!(words.contains("it lacks the promises 4 to 4, for it holds 3 promises (checkpoints up to 3,"), "{words}");
@@ -201,13 +258,13 @@ async fn folder_restored_as_a_whole_should_be_told_by_what_peers_saw() {
     assert!(matches!(member.refusal().await, GuardError::Behind { .. }), "it is remembered without the peers");
     assert_eq!(member.accept().await.expect("accepted").now.count, 5);
     let store = member.open().await.expect("it signs again");
-    store.check_own_head(&seen).await.expect("passed");
+    store.check_own_heads(&[seen]).await.expect("passed");
 
     // Another copy of this member has promised something else under a number that this one knows.
     store.guard_checkpoint(5, digest(5)).await.expect("promised");
     let now = head(&store).await;
     let forked = GuardHead::sign(GROUP, crate::world::witness::Reach { hash: digest(9), ..now.reach }, &identity());
-    let error = store.check_own_head(&forked).await.expect_err("forked");
+    let error = store.check_own_heads(&[now, forked]).await.expect_err("forked");
     assert!(matches!(guard_error::<()>(Err(error)), GuardError::ForkSeen { .. }));
 }
 

@@ -1,15 +1,19 @@
 //! What keeps a member's keys from signing twice and from being seen: real processes, paused, doubled, restored and aborted.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use anyhow::{Context as _, Result, ensure};
 use lockstep::keys::{Floor, KEY_FILE, Keyring, Source};
+use lockstep::store::Store;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use super::btc;
-use super::secrets::{Secret, find, secrets_of};
+use super::secrets::{Secret, find, secrets_of, secrets_of_user};
 use super::town::{PATIENCE, Place, Plan, Temper, Town, until};
 use crate::binary::lockstep_binary;
 
@@ -23,7 +27,9 @@ const REASON: &str = "the disk died and this is the newest backup";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_should_sign_once_and_tell_nobody_their_keys() -> Result<()> {
     let mut town = Box::pin(Town::start()).await?;
-    let secrets = member_secrets(&town)?;
+    let mut secrets = member_secrets(&town)?;
+    secrets.push(Secret::token());
+    secrets.extend(town.network.users.iter().flat_map(|(name, keystore)| secrets_of_user(name, keystore)));
     // From here on members log all they can.
     for member in &mut town.network.members {
         member.kill().await?;
@@ -38,12 +44,10 @@ async fn members_should_sign_once_and_tell_nobody_their_keys() -> Result<()> {
     a_second_process_should_say_who_is_first(&town, &mut said).await?;
     a_paused_process_should_not_come_back(&mut town, place, &mut said).await?;
     a_restored_database_should_sign_nothing_until_told(&mut town, place, &mut said).await?;
-    for member in &town.network.members {
-        said.push((
-            format!("status of member {}", member.index()),
-            format!("{:?}", member.status().await?).into_bytes(),
-        ));
-    }
+    a_restored_folder_should_sign_nothing_until_told(&mut town, place, &mut said).await?;
+    a_payout_should_use_all_keys(&town, place).await?;
+    said.extend(errors(&town).await?);
+    said.extend(answers(&town).await?);
     an_aborted_member_should_leave_no_core(&mut town).await?;
     nothing_written_or_said_should_hold_a_secret(&town, &secrets, said)?;
     town.network.members[ABORTED].restart(PATIENCE).await?;
@@ -114,7 +118,7 @@ async fn a_paused_process_should_not_come_back(
     second.arg("run").args(OTHER_PORTS).arg("--config").arg(&config).kill_on_drop(true);
     let log = folder(town, DOUBLED).join("second.log");
     // It is refused until the first was silent for long enough.
-    let mut running = until_started(&mut second, &log).await?;
+    let mut running = until_started(&mut second, &log, first).await?;
     town.call(&town.alice, place, btc(1), b"with the second").await?;
     let arrived = async || Ok(town.payloads(place).await?.contains(&b"with the second".to_vec()));
     until("a message while the first is paused", arrived, |arrived| *arrived).await?;
@@ -134,8 +138,9 @@ async fn a_paused_process_should_not_come_back(
     town.network.members[DOUBLED].restart(PATIENCE).await
 }
 
-/// Starts it again and again until it is let.
-async fn until_started(command: &mut Command, log: &Path) -> Result<tokio::process::Child> {
+/// Starts it again and again until it is let. A first that was stopped in the middle of a transaction keeps the database's write
+/// lock, and is stopped once more.
+async fn until_started(command: &mut Command, log: &Path, first: u32) -> Result<tokio::process::Child> {
     let begun = std::time::Instant::now();
     loop {
         let file = std::fs::File::create(log)?;
@@ -144,6 +149,11 @@ async fn until_started(command: &mut Command, log: &Path) -> Result<tokio::proce
             if let Some(status) = child.try_wait()? {
                 let words = std::fs::read_to_string(log)?;
                 ensure!(status.code() == Some(75) && begun.elapsed() < PATIENCE, "{status}: {words}");
+                if words.contains("keeps the write lock of its database") {
+                    signal(first, "CONT").await?;
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    signal(first, "STOP").await?;
+                }
                 break;
             }
             if std::fs::read_to_string(log)?.contains("others have said how far they saw this member") {
@@ -207,6 +217,54 @@ async fn stop(town: &mut Town, member: usize) -> Result<()> {
     Ok(())
 }
 
+/// How far a member saw the promises of another one.
+async fn seen_of(witness: &Path, other: &Path) -> Result<u64> {
+    let identity = Keyring::peek(&other.join("keys").join(KEY_FILE))?.identity;
+    let store = Store::open_unclaimed(&witness.join("lockstep.db")).await?;
+    let heads = store.heads_seen().await;
+    store.close().await;
+    let head = heads?.into_iter().find(|head| hex::encode(head.identity) == identity);
+    Ok(head.map_or(0, |head| head.reach.count))
+}
+
+/// A backup of the whole folder comes back, guard log included. Only the others know better.
+async fn a_restored_folder_should_sign_nothing_until_told(
+    town: &mut Town,
+    place: Place,
+    said: &mut Vec<(String, Vec<u8>)>,
+) -> Result<()> {
+    let (home, config) = (folder(town, RESTORED), town.network.members[RESTORED].config().to_path_buf());
+    let (database, guards) = (home.join("lockstep.db"), home.join("lockstep.guards.log"));
+    stop(town, RESTORED).await?;
+    let backup = (std::fs::read(&database)?, std::fs::read(&guards)?);
+    town.network.members[RESTORED].restart(PATIENCE).await?;
+    town.network.members[GONE].kill().await?;
+    deliver(town, place, b"after the whole backup").await?;
+    // Both others have seen it when they have said so: each asks each other every few seconds.
+    let count = std::fs::read_to_string(&guards)?.lines().last().and_then(|line| line.split(' ').next()?.parse().ok());
+    let count: u64 = count.context("a promise")?;
+    for witness in [DOUBLED, ABORTED] {
+        let seen = async || seen_of(&folder(town, witness), &folder(town, RESTORED)).await;
+        until("a witness", seen, |seen| *seen >= count).await?;
+    }
+    stop(town, RESTORED).await?;
+    std::fs::write(&database, backup.0)?;
+    std::fs::write(&guards, backup.1)?;
+
+    let refused = lockstep(&["run"], &config).await?;
+    let line = last_line(&refused);
+    assert_eq!(refused.status.code(), Some(70), "{line}");
+    for words in ["older than what this member has signed: it lacks the promises", "peers have seen", "accept-restore"]
+    {
+        assert!(line.contains(words), "{line}");
+    }
+    said.push(("a member restored as a whole".into(), refused.stderr));
+    town.network.members[RESTORED].accept_restore(REASON).await?;
+    town.network.members[RESTORED].restart(PATIENCE).await?;
+    deliver(town, place, b"after the whole restore").await?;
+    town.network.members[GONE].restart(PATIENCE).await
+}
+
 async fn an_aborted_member_should_leave_no_core(town: &mut Town) -> Result<()> {
     let member = &mut town.network.members[ABORTED];
     let pid = member.pid().context("it runs")?;
@@ -224,6 +282,23 @@ async fn an_aborted_member_should_leave_no_core(town: &mut Town) -> Result<()> {
     Ok(())
 }
 
+/// All files but those that are there to hold secrets.
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            match (path.is_dir(), name) {
+                (true, "keys" | "users") => {}
+                (true, _) => folders.push(path),
+                (false, _) => files.push(path),
+            }
+        }
+    }
+    Ok(files)
+}
+
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -233,29 +308,115 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(names)
 }
 
-/// Every byte of every member's database, logs and files, what was printed and answered; all but the key files themselves.
+/// The group pays alice, whom it knows, so that the ledger keys of members have signed something.
+async fn a_payout_should_use_all_keys(town: &Town, place: Place) -> Result<()> {
+    let had = town.balance(&town.alice).await?;
+    town.pay_out(place, btc(1), &town.alice, Vec::new()).await?;
+    until("the payout", async || town.balance(&town.alice).await, |has| *has > had).await?;
+    Ok(())
+}
+
+/// What commands say that are given the wrong thing, and what users' commands say.
+async fn errors(town: &Town) -> Result<Vec<(String, Vec<u8>)>> {
+    let (home, users) = (folder(town, GONE), town.network.folder.join("users"));
+    let keys = home.join("keys").join(KEY_FILE).display().to_string();
+    let (right, wrong) = (home.join("keys/passphrase").display().to_string(), folder(town, RESTORED));
+    let wrong = wrong.join("keys/passphrase").display().to_string();
+    let broken = town.network.folder.join("broken.keys");
+    let mut bytes = std::fs::read(&keys)?;
+    bytes.iter_mut().skip(400).step_by(17).for_each(|byte| *byte ^= 1);
+    std::fs::write(&broken, bytes)?;
+    std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o600))?;
+    let (broken, alice) = (broken.display().to_string(), users.join("alice.json").display().to_string());
+    let group = town.network.group_path.display().to_string();
+    let show = |keys: &str, passphrase: &str| {
+        ["keys", "show", "--development", "--keys", keys, "--passphrase-file", passphrase].map(str::to_owned).to_vec()
+    };
+    let ledger = town.network.ledger_url();
+    let balance = |user: &str, group: &str, asset: &str| {
+        let of = ["balance", "--ledger", &ledger, "--user", user, "--group", group, "--asset", asset];
+        of.map(str::to_owned).to_vec()
+    };
+    // Right, and with secrets where something else is wanted.
+    let commands = [
+        (true, show(&keys, &right)),
+        (false, show(&keys, &wrong)),
+        (false, show(&broken, &right)),
+        (false, show(&right, &right)),
+        (false, show(&alice, &right)),
+        (false, show(&keys, &alice)),
+        (true, balance(&alice, &group, "BTC")),
+        (false, balance(&alice, &group, "nothing")),
+        (false, balance(&alice, &alice, "BTC")),
+        (false, balance(&alice, &keys, "BTC")),
+        (false, balance(&right, &group, "BTC")),
+    ];
+    let mut said = Vec::new();
+    for (is_right, arguments) in commands {
+        let mut command = Command::new(lockstep_binary()?);
+        let output = command.args(&arguments).env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full").output().await?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success() == is_right, "{arguments:?}: {}: {error}", output.status);
+        said.push((format!("output of {}", arguments.join(" ")), [output.stdout, output.stderr].concat()));
+    }
+    Ok(said)
+}
+
+/// What the members answer to anybody, to the byte.
+async fn answers(town: &Town) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut said = Vec::new();
+    for member in &town.network.members {
+        for (place, path) in [
+            (member.api(), "/status"),
+            (member.api(), "/healthz"),
+            (member.api(), "/nothing"),
+            (member.peer(), "/v1/peer/status"),
+            (member.peer(), "/v1/peer/ceremony"),
+        ] {
+            let mut stream = TcpStream::connect(place).await?;
+            let ask = format!("GET {path} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n");
+            stream.write_all(ask.as_bytes()).await?;
+            let mut answer = Vec::new();
+            tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.context("no end")??;
+            said.push((format!("answer of member {} to {path}", member.index()), answer));
+        }
+    }
+    Ok(said)
+}
+
+/// Every byte of every database, log and file of the network, what was printed and answered; all but the files that are there
+/// to hold secrets.
 fn nothing_written_or_said_should_hold_a_secret(
     town: &Town,
     secrets: &[Secret],
     said: Vec<(String, Vec<u8>)>,
 ) -> Result<()> {
     let mut texts = said;
-    for member in 0..town.network.members.len() {
-        for path in files(&folder(town, member))? {
-            if path.is_file() {
-                texts.push((path.display().to_string(), std::fs::read(&path)?));
-            }
-        }
+    for path in files_below(&town.network.folder)? {
+        texts.push((path.display().to_string(), std::fs::read(&path)?));
     }
     let names: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.len())).collect();
-    for part in
-        ["lockstep.db", "lockstep.db-wal", "member.log", "lockstep.guards.log", "status of member", "second process"]
-    {
+    for part in [
+        "lockstep.db",
+        "lockstep.db-wal",
+        "member.log",
+        "lockstep.guards.log",
+        "group.toml",
+        "second process",
+        "answer of member 4 to /status",
+        "answer of member 4 to /healthz",
+        "answer of member 4 to /v1/peer/status",
+        "output of keys show",
+        "output of balance",
+    ] {
         assert!(names.iter().any(|(name, length)| name.contains(part) && *length > 0), "{part} is not in {names:?}");
     }
     let logs = texts.iter().filter(|(name, _)| name.ends_with("member.log"));
     let traced = logs.filter(|(_, text)| String::from_utf8_lossy(text).contains("TRACE")).count();
     assert_eq!(traced, town.network.members.len(), "all members log all they can");
+    // The search finds what is there: each key file opens to its secrets, and each user's file shows them.
+    let alice = std::fs::read(town.network.folder.join("users/alice.json"))?;
+    assert_eq!(find(&alice, secrets).len(), 2, "a session seed and a spend seed");
     for (name, text) in &texts {
         let found: Vec<_> = find(text, secrets);
         assert!(found.is_empty(), "{name} ({} bytes) holds {found:?}", text.len());

@@ -6,6 +6,7 @@ use alloy::primitives::U256;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use lockstep::keys::{MemberKeys, Passphrase};
+use lockstep::ledger::Keystore;
 use lockstep_core::mixin::PrivateKey;
 
 /// A secret and all forms of it.
@@ -48,6 +49,14 @@ impl Secret {
     }
 }
 
+impl Secret {
+    /// What each token begins with that a user or member shows to the ledger's API.
+    pub(super) fn token() -> Self {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","typ":"JWT"}"#);
+        Self { name: "a token of the ledger's API".into(), forms: vec![("text", header.into_bytes())] }
+    }
+}
+
 /// All that a member must keep to itself.
 pub(super) fn secrets_of(keys: &MemberKeys, passphrase: &Passphrase) -> Vec<Secret> {
     let of = |what: &str, bytes: &[u8]| Secret::new(format!("{}'s {what}", keys.name), bytes);
@@ -65,6 +74,17 @@ pub(super) fn secrets_of(keys: &MemberKeys, passphrase: &Passphrase) -> Vec<Secr
     ];
     secrets.extend(keys.shares.values().map(|share| of("BLS share", share.secret.secret().to_bytes().as_slice())));
     secrets
+}
+
+/// What a user's keystore file holds.
+pub(super) fn secrets_of_user(name: &str, keystore: &Keystore) -> Vec<Secret> {
+    let of = |what: &str, bytes: &[u8]| Secret::new(format!("{name}'s {what}"), bytes);
+    let spend = keystore.spend_private_key.expose();
+    vec![
+        of("session seed", keystore.session_private_key.expose()),
+        of("spend seed", spend),
+        of("spend scalar", PrivateKey::from_ed25519_seed(spend).to_bytes().as_slice()),
+    ]
 }
 
 /// Which secrets stand in these bytes, and in which form.

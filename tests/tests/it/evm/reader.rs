@@ -67,6 +67,9 @@ async fn pages_of_any_size_should_hold_the_same_records() -> Result<()> {
     }
     assert_eq!(outbounds, [(0, 10), (1, 20), (2, 30)]);
     assert_eq!(cursor.accepted, accepted);
+    for reader in [reader, depth] {
+        assert_eq!(reader.key().await?, chain.group_key.public_key());
+    }
     Ok(())
 }
 
