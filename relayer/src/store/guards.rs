@@ -128,7 +128,8 @@ impl Store {
     /// Begins a promise.
     ///
     /// # Errors
-    /// Refuses without the lease, while the operator wants nothing signed, and while it is not certain that this database is the newest (see [`Store::may_promise`]).
+    /// Refuses without the lease, while the operator wants nothing signed, and while it is not certain that this database is
+    /// the newest (see [`Store::may_promise`]).
     pub(super) async fn promise(&self) -> Result<Promise, StoreError> {
         // The lock is held until the lines are on the disk: they go there in the order of their numbers.
         let log = match &self.log {

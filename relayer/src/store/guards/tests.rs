@@ -1,6 +1,7 @@
 //! What a restored database, log or both are told by, and that nothing is promised before a person has looked.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use lockstep_core::B256;
@@ -293,4 +294,18 @@ async fn heads_of_others_should_only_grow() {
     assert!(!store.see_head(&of(5, 6)).await.expect("another word on the same promise"));
     assert!(store.see_head(&of(6, 6)).await.expect("newer"));
     assert_eq!(store.heads_seen().await.expect("rows"), [of(6, 6)]);
+}
+
+/// A peer that has heard enough hangs up, and with it ends whatever was about to answer it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promise_that_nobody_waits_for_any_more_should_be_whole_or_nothing() {
+    let member = Member::new();
+    let store = member.open().await.expect("opened");
+    for sequence in 1..=300 {
+        let patience = Duration::from_micros(20 * sequence);
+        let _ = tokio::time::timeout(patience, store.guard_checkpoint(sequence, digest(sequence))).await;
+    }
+    store.guard_checkpoint(1_000, digest(1_000)).await.expect("database and log agree");
+    store.close().await;
+    member.open().await.expect("and still do").close().await;
 }
