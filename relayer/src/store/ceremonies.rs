@@ -284,6 +284,7 @@ mod tests {
     #[tokio::test]
     async fn item_should_be_shown_to_its_receiver_only_and_in_pages() {
         let (_folder, store) = store().await;
+        let store = store.hold().await.expect("nobody else has it");
         let row = approval(1);
         assert_eq!(store.ceremony_items(row.digest, &[1; 32], 0, 10).await.expect("readable"), None, "not approved");
         store.approve_ceremony(&row).await.expect("approved");

@@ -8,7 +8,7 @@ use lockstep::ledger::wire::{
     Envelope, GhostKeyRow, KernelTransaction, KernelUtxo, MultisigRow, OutputRow, RpcReply, TransactionRow,
 };
 use lockstep_core::account::{Mix, MixMember};
-use lockstep_core::bls::Dealing;
+use lockstep_core::bls::{Dealing, SecretKey};
 use lockstep_core::dkg::item::digest_of;
 use lockstep_core::dkg::{Binding, Body, Item};
 use lockstep_core::govern::Action;
@@ -254,12 +254,13 @@ fn decision_list() -> Vec<SignedDecision> {
     let asset = AssetId([3; 32]);
     let assets = Some(BTreeMap::from([(asset, Amount::from_units(2))]));
     let (process, output) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let key = SecretKey::derive(&[4; 32], b"fuzz").expect("a key");
     let mut bodies = vec![
         DecisionBody::Bounce { chain: 1, k: 2 },
         DecisionBody::Minimum { asset, minimum: Amount::from_units(3), floor: Amount::from_units(1) },
         DecisionBody::Update { process, assets },
         DecisionBody::Policy { process, policy: Policy::Strict, gas: 60_000 },
-        DecisionBody::Key { generation: 3, key: [4; 96], possession: [5; 48] },
+        DecisionBody::Key { generation: 3, key: key.public_key().compress(), possession: [5; 48] },
     ];
     bodies.extend(mixes().into_iter().map(|group| DecisionBody::Switch { group }));
     bodies.extend(mixes().into_iter().take(1).map(|to| DecisionBody::Release { output, to }));

@@ -165,7 +165,7 @@ type Driver = Payouts<Line, Nodes, Neighbours>;
 struct Scene {
     /// Serves until it is dropped.
     _bench: Bench,
-    folder: TempDir,
+    _folder: TempDir,
     alice: User,
     bob: User,
     lines: Vec<Line>,
@@ -206,15 +206,15 @@ impl Scene {
             stores.push(store);
         }
         let neighbours = Neighbours(Arc::new(stores));
-        Self { _bench: bench, folder, alice, bob, lines, kernel, group, neighbours, coin, payout }
+        Self { _bench: bench, _folder: folder, alice, bob, lines, kernel, group, neighbours, coin, payout }
     }
 
-    /// Member number `member` as it is after a start: nothing but its rows.
-    async fn member(&self, member: u8) -> Driver {
-        self.member_without(member, None).await
+    /// Member number `member` as it is after a start: nothing but its rows. A process has one store, so all of its starts share it.
+    fn member(&self, member: u8) -> Driver {
+        self.member_without(member, None)
     }
 
-    async fn member_without(&self, member: u8, unheard: Option<B256>) -> Driver {
+    fn member_without(&self, member: u8, unheard: Option<B256>) -> Driver {
         let line = of(&self.lines, member).clone();
         let spend = spend_key(&line);
         let identity = self.group.member(member).expect("a member").identity.to_bytes();
@@ -222,15 +222,15 @@ impl Scene {
         let addresses = watch::channel(Arc::new(addresses)).1;
         let rosters = Rosters::new(identity, known, addresses, Directory::of_group(&self.group));
         let owner = Owner { group: Arc::clone(&self.group), rosters, spend, takeover: TAKEOVER };
-        let store = open(&path(&self.folder, member), &self.group, member).await;
+        let store = self.neighbours.store(member).clone();
         let kernel = Nodes { kernel: Arc::clone(&self.kernel), unheard };
         Payouts::new(owner, line, kernel, self.neighbours.clone(), store)
     }
 
-    async fn members<const N: usize>(&self, numbers: [u8; N]) -> Vec<Driver> {
+    fn members<const N: usize>(&self, numbers: [u8; N]) -> Vec<Driver> {
         let mut members = Vec::new();
         for number in numbers {
-            members.push(self.member(number).await);
+            members.push(self.member(number));
         }
         members
     }
@@ -366,7 +366,7 @@ fn spend_key(line: &Line) -> PrivateKey {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_spend_of_an_input_should_be_a_contradiction() {
     let scene = Scene::start().await;
-    let mut members = scene.members([1, 2, 3]).await;
+    let mut members = scene.members([1, 2, 3]);
     members[0].round().await.expect("built");
     let foreign = scene.build(99).await;
     let signed = scene.with_parts(&foreign, &[2, 3, 4]).await;
@@ -385,7 +385,7 @@ async fn a_foreign_spend_of_an_input_should_be_a_contradiction() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stolen_key_should_cost_one_attempt_also_for_a_member_that_lags() {
     let scene = Scene::start().await;
-    let mut members = scene.members([1, 2, 3]).await;
+    let mut members = scene.members([1, 2, 3]);
     for member in &mut members[..2] {
         member.round().await.expect("built");
     }
@@ -395,13 +395,13 @@ async fn a_stolen_key_should_cost_one_attempt_also_for_a_member_that_lags() {
     scene.until_final(&mut members, &[1, 2, 3], scene.payout.id).await;
     scene.assert_paid(&[1, 2, 3], 1).await;
     // Its nodes show that the coin is spent, and not yet why: it waits, for that is what it would build next itself.
-    let mut lagging = scene.member_without(4, Some(theft)).await;
+    let mut lagging = scene.member_without(4, Some(theft));
     for _ in 0..20 {
         lagging.round().await.expect("no contradiction");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(!scene.is_final(4, scene.payout.id).await && scene.hash(4, 1).await.is_none());
-    let mut late = scene.members([4]).await;
+    let mut late = scene.members([4]);
     scene.until_final(&mut late, &[4], scene.payout.id).await;
     scene.assert_paid(&[1, 2, 3, 4], 1).await;
     assert_eq!(scene.hash(4, 2).await, None);
@@ -411,7 +411,7 @@ async fn a_stolen_key_should_cost_one_attempt_also_for_a_member_that_lags() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_stolen_between_two_signatures_should_cost_one_attempt() {
     let scene = Scene::start().await;
-    let mut members = scene.members([1, 2, 3, 4]).await;
+    let mut members = scene.members([1, 2, 3, 4]);
     for member in &mut members[..3] {
         member.round().await.expect("built, and signed by the third");
     }
@@ -440,7 +440,7 @@ async fn hostile_requests_should_not_stop_a_payout() {
                 hostile.add_signatures(request, &signed).await.expect("signed");
             }
         }
-        let mut members = scene.members([1, 2, 3]).await;
+        let mut members = scene.members([1, 2, 3]);
         scene.until_final(&mut members, &[1, 2, 3], scene.payout.id).await;
         scene.assert_paid(&[1, 2, 3], 0).await;
     }
@@ -450,7 +450,7 @@ async fn hostile_requests_should_not_stop_a_payout() {
 async fn an_api_that_is_down_after_signing_should_not_stop_a_payout() {
     let scene = Scene::start().await;
     scene.lines.iter().for_each(|line| line.set(true, false));
-    let mut members = scene.members([1, 2, 3]).await;
+    let mut members = scene.members([1, 2, 3]);
     let start = Instant::now();
     loop {
         let mut signed = 0;
@@ -476,19 +476,19 @@ async fn crashes_between_promise_signature_and_submission_should_pay_once() {
     let scene = Scene::start().await;
     scene.lines.iter().for_each(|line| line.set(false, false));
     for number in [1, 2, 3, 1, 2, 3] {
-        scene.member(number).await.round().await.expect("guarded");
+        scene.member(number).round().await.expect("guarded");
         let rows = scene.neighbours.store(number).payload_signatures(scene.payout.id, 0).await.expect("rows");
         assert!(rows.is_empty(), "no view, no signature");
     }
     scene.lines.iter().for_each(|line| line.set(true, false));
     for number in [1, 2, 3] {
-        scene.member(number).await.round().await.expect("signed");
+        scene.member(number).round().await.expect("signed");
         let rows = scene.neighbours.store(number).payload_signatures(scene.payout.id, 0).await.expect("rows");
         assert_eq!(rows.len(), 1, "saved before it is handed in");
     }
     assert_eq!(balance(&scene.bob.api, xin()).await.expect("a balance"), Amount::ZERO);
     scene.lines.iter().for_each(|line| line.set(true, true));
-    let mut members = scene.members([1, 2, 3, 4]).await;
+    let mut members = scene.members([1, 2, 3, 4]);
     scene.until_final(&mut members, &[1, 2, 3, 4], scene.payout.id).await;
     scene.assert_paid(&[1, 2, 3, 4], 0).await;
 }
@@ -509,7 +509,7 @@ async fn a_payout_to_an_unknown_recipient_should_be_held_alone() {
         let commit = Commit { steps: vec![(elsewhere, None)], derived, ..Commit::default() };
         scene.neighbours.store(number).commit(&commit).await.expect("a turn");
     }
-    let mut members = scene.members([1, 2, 3, 4]).await;
+    let mut members = scene.members([1, 2, 3, 4]);
     scene.until_final(&mut members, &[1, 2, 3, 4], scene.payout.id).await;
     scene.assert_paid(&[1, 2, 3, 4], 0).await;
     let open = scene.neighbours.store(1).open_payouts(0, 10).await.expect("rows");

@@ -14,7 +14,7 @@ const SWITCH: u64 = 1_000_000;
 /// Members 1 to 4, then 1, 2, 3 and 5; three sign.
 struct Change {
     _bench: Bench,
-    folder: TempDir,
+    _folder: TempDir,
     bob: User,
     lines: Vec<Line>,
     kernel: Arc<KernelNodes>,
@@ -80,10 +80,10 @@ impl Change {
             stores.push(store);
         }
         let neighbours = Neighbours(Arc::new(stores));
-        Self { _bench: bench, folder, bob, lines, kernel, group, next, neighbours, coin, migrate, pay }
+        Self { _bench: bench, _folder: folder, bob, lines, kernel, group, next, neighbours, coin, migrate, pay }
     }
 
-    async fn member(&self, number: u8) -> Driver {
+    fn member(&self, number: u8) -> Driver {
         let place = if number == 5 { 4 } else { number };
         let roster = if number == 5 { self.next.clone() } else { self.group.roster() };
         let identity = roster.member(place).expect("a member").identity.to_bytes();
@@ -94,7 +94,7 @@ impl Change {
         let rosters = Rosters::new(identity, known, addresses, Directory::of_group(&self.group));
         let line = of(&self.lines, number).clone();
         let owner = Owner { group: Arc::clone(&self.group), rosters, spend: spend_key(&line), takeover: TAKEOVER };
-        let store = open(&path(&self.folder, number), &self.group, number).await;
+        let store = self.neighbours.store(number).clone();
         let kernel = Nodes { kernel: Arc::clone(&self.kernel), unheard: None };
         Payouts::new(owner, line, kernel, self.neighbours.clone(), store)
     }
@@ -134,7 +134,7 @@ async fn old_members_should_move_their_coins_and_new_ones_pay_from_there() {
     let change = Change::start().await;
     let mut members = Vec::new();
     for number in 2..=5 {
-        members.push((number, change.member(number).await));
+        members.push((number, change.member(number)));
     }
     change.until_final(&mut members, &change.migrate).await;
     change.until_final(&mut members, &change.pay).await;
@@ -181,7 +181,7 @@ async fn a_foreign_spend_should_halt_who_only_looks_on() {
     let signed = payout::merge(&theft, &coins, &parts).expect("enough parts");
     change.kernel.send_transaction(0, &signed).await.expect("admitted");
 
-    let refused = change.member(5).await.round().await.expect_err("foreign");
+    let refused = change.member(5).round().await.expect_err("foreign");
     let PayoutError::Attempt { source: AttemptError::ForeignSpend { coin, by }, .. } = refused else {
         panic!("{refused:?}");
     };
