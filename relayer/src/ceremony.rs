@@ -2,8 +2,8 @@
 //!
 //! The protocol is `lockstep_core::dkg`; this is its shell. An operator approves a proposal ([`Plan`]) by
 //! `lockstep ceremony join`, which makes a row. The running service ([`Ceremonies::serve`]), or the command itself where none
-//! runs, then takes part: [`run`] writes what the protocol wants kept, [`speak`] shows the others what was said to them,
-//! [`listen`] pulls what they say. Nothing is pushed. A member that is killed goes on from its rows.
+//! runs, then takes part: `run` writes what the protocol wants kept, `speak` shows the others what was said to them,
+//! `listen` pulls what they say. Nothing is pushed. A member that is killed goes on from its rows.
 
 mod keep;
 mod listen;

@@ -64,7 +64,7 @@ pub struct StartArgs {
     /// that it made; and where the others reach the member [default: http://127.0.0.1:7701 and up]
     #[arg(long, value_name = "FILE[@URL]", num_args = 1.., required_unless_present_any = ["from", "again"], conflicts_with = "from")]
     members: Vec<MemberFile>,
-    /// Hand on the key of this group: its newest roster, group.toml or generation-<g>.toml
+    /// Hand on the key of this group: its newest roster, group.toml or `generation-<g>.toml`
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     /// Propose this proposal once more, for the same members and terms: after a round that failed
@@ -118,7 +118,7 @@ pub struct JoinArgs {
     /// The proposal, the same file at every operator
     #[arg(value_name = "PROPOSAL")]
     proposal: PathBuf,
-    /// The roster before, for a new member that does not have it yet: generation-<g>.toml of any old member
+    /// The roster before, for a new member that does not have it yet: `generation-<g>.toml` of any old member
     #[arg(long, value_name = "FILE")]
     previous: Option<PathBuf>,
     /// Which member
