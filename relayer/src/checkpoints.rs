@@ -43,15 +43,15 @@ impl Checkpoints {
     /// Another digest once signed for the same sequence is a contradiction, and so is a history other than the one that the
     /// group had signed when this generation was made.
     pub async fn own(&self, sequence: u64) -> Result<Option<Partial>, StoreError> {
-        // Nobody has said yet how far this member was seen: not yet.
-        if !self.store.may_promise() {
-            return Ok(None);
-        }
         let Some(StepRow { checkpoint, .. }) = self.store.step(sequence).await? else { return Ok(None) };
         self.own_of(&self.signer.rosters().active(), &checkpoint).await
     }
 
     async fn own_of(&self, roster: &Roster, checkpoint: &Checkpoint) -> Result<Option<Partial>, StoreError> {
+        // Nobody has said yet how far this member was seen: not yet.
+        if !self.store.may_promise() {
+            return Ok(None);
+        }
         let Some(share) = self.signer.share_of(roster).await? else { return Ok(None) };
         let digest = checkpoint.digest(&self.group_id);
         match self.store.guard_checkpoint(checkpoint.sequence, digest).await {
