@@ -6,7 +6,7 @@ use alloy_primitives::{B256, U256, keccak256, uint};
 use ed25519_dalek::VerifyingKey;
 use lockstep_core::bls::{PublicKey, SecretKey};
 use lockstep_core::dkg::seal::{open, seal};
-use lockstep_core::dkg::{Binding, Body, Commitment, Item, Kind, Phase, Proposal, Receipt, Receivers};
+use lockstep_core::dkg::{Binding, Body, Commitment, FaultKind, Item, Kind, Phase, Proposal, Receipt, Receivers};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
@@ -184,6 +184,27 @@ impl Bad {
             Self::BadShares(_) => "BadShares".into(),
             Self::Equivocates(_) => "Equivocates".into(),
             other => format!("{other:?}"),
+        }
+    }
+
+    /// True if this is what it is blamed for, by those who see it happen. One that is careless in passing, and named for
+    /// that, would not show that the check of the thing itself works.
+    pub(super) fn is_blamed_for(&self, kind: &FaultKind) -> bool {
+        match self {
+            Self::NoLog => matches!(kind, FaultKind::NoLog),
+            Self::BadShares(_) => matches!(kind, FaultKind::Share),
+            // With another one that reveals it has no log to compare with.
+            Self::Equivocates(_) => matches!(kind, FaultKind::TwoDealings | FaultKind::NoLog),
+            Self::HigherDegree | Self::LowerDegree => matches!(kind, FaultKind::Degree { .. }),
+            Self::Constant => matches!(kind, FaultKind::Constant),
+            Self::OutsideSubgroup | Self::Infinity => matches!(kind, FaultKind::Point { .. }),
+            Self::Possession => matches!(kind, FaultKind::Possession),
+            Self::TwoLogs | Self::ForgedReceipt => matches!(kind, FaultKind::TwoLogs | FaultKind::Receipt { .. }),
+            Self::ForgedReveal => matches!(kind, FaultKind::Reveal { .. } | FaultKind::Reveals { .. }),
+            Self::ShortLog => matches!(kind, FaultKind::Players { .. }),
+            Self::ForgedMarks => matches!(kind, FaultKind::Marks),
+            Self::TwoVotes => matches!(kind, FaultKind::TwoVotes),
+            _ => true,
         }
     }
 

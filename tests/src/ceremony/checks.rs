@@ -35,6 +35,10 @@ pub(super) fn ending(plan: &Plan<'_>, world: &World, ending: &Ending, tally: &mu
     if cut {
         tally.count(format!("lines cut, {}", if made { "made" } else { "to be repeated" }));
     }
+    let is_blamed = |number: u8| {
+        let own = |fault: &&Fault| fault.identity == plan.people[usize::from(number) - 1].public();
+        named.iter().filter(own).any(|fault| plan.bad[&number].is_blamed_for(&fault.kind))
+    };
     let must_name = |effect: &Effect| match effect {
         // What is held back of an honest member's words may be just those.
         _ if cut => false,
@@ -42,8 +46,8 @@ pub(super) fn ending(plan: &Plan<'_>, world: &World, ending: &Ending, tally: &mu
         Effect::Named => true,
         Effect::Key | Effect::RetryNamed => false,
     };
-    if let Some((number, _)) = effects.iter().find(|(number, effect)| must_name(effect) && !is_named(**number)) {
-        return Err(format!("nobody names m{number} of {:?}{}", plan.bad, told(world)));
+    if let Some((number, _)) = effects.iter().find(|(number, effect)| must_name(effect) && !is_blamed(**number)) {
+        return Err(format!("nobody names m{number} for what it did, of {:?}{}", plan.bad, told(world)));
     }
     match ending {
         Ending::Key(holders) => {
