@@ -85,8 +85,9 @@ test-scenarios: ## DIR=folder: the derivation core against a folder of scenario 
 
 N ?= 20
 .PHONY: ceremony
-ceremony: build ## N=20: a key ceremony and two handovers by real processes while payments flow; then 64 in one process
-	cargo run --locked -p lockstep-tests --bin handover -- --members $(N)
+ceremony: $(TOOLS) ## N=20: a key ceremony and two handovers by real processes while payments flow; then 64 in one process
+	cargo build --locked --release -p lockstep
+	cargo run --locked --release -p lockstep-tests --bin handover -- --members $(N) --binary target/release/lockstep
 	$(MAKE) ceremony-inprocess N=64
 
 SEEDS ?= 200

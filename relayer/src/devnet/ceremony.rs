@@ -102,7 +102,7 @@ pub struct Cost {
     pub name: String,
     /// From the first approval until it held the roster.
     pub wall: Duration,
-    /// Processor time of its process meanwhile, or its part of that of all processes where each has ended since.
+    /// Processor time of its service meanwhile; of who took part by the command, its part of what all the commands took.
     pub cpu: Duration,
     /// Bytes that it pulled.
     pub received: u64,
@@ -151,6 +151,7 @@ impl Network {
         let newcomers = new.iter().filter(|home| !old.iter().any(|other| other.folder == home.folder));
         let everybody: Vec<_> = old.iter().chain(newcomers).collect();
         let before: Vec<_> = everybody.iter().map(|home| self.processor_time(home)).collect();
+        let commands_before = processor_time_of_children();
         let roster_before =
             (previous.generation() > 0).then(|| roster_path(&self.place_of(old), previous.generation()));
         let mut joining = Vec::new();
@@ -160,10 +161,14 @@ impl Network {
         for (home, child) in joining {
             joined(home, child).await?;
         }
+        let commands = processor_time_of_children().saturating_sub(commands_before);
+        let by_command = before.iter().filter(|before| before.is_none()).count();
+        let of_command = commands.checked_div(u32::try_from(by_command)?).unwrap_or_default();
         let (mut rosters, mut costs) = (Vec::new(), Vec::new());
         for (home, before) in everybody.iter().zip(before) {
             let roster = outcome(home, plan.proposal.generation()).await?;
-            let cpu = self.processor_time(home).saturating_sub(before);
+            let now = self.processor_time(home);
+            let cpu = before.zip(now).map_or(of_command, |(before, now)| now.saturating_sub(before));
             costs.push(cost(home, begun.elapsed(), cpu).await?);
             rosters.push(roster);
         }
@@ -196,9 +201,8 @@ impl Network {
     }
 
     /// Of the member's service, if it runs.
-    fn processor_time(&self, home: &Home) -> Duration {
-        let service = self.members.iter().find(|member| member.config() == home.config());
-        service.and_then(MemberProcess::pid).map_or(Duration::ZERO, processor_time_of)
+    fn processor_time(&self, home: &Home) -> Option<Duration> {
+        self.service(home).ok().and_then(MemberProcess::pid).map(processor_time_of)
     }
 }
 
