@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lockstep_core::B256;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlStr};
 use thiserror::Error;
@@ -144,23 +144,7 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT);
         let writer =
             SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(opening)?;
-        let migration = |version, description, sql| {
-            Migration::new(version, description, MigrationType::Simple, SqlStr::from_static(sql), false)
-        };
-        let first = include_str!("../../migrations/sqlite/0001_member.sql");
-        let second = include_str!("../../migrations/sqlite/0002_ceremony.sql");
-        let fourth = include_str!("../../migrations/sqlite/0004_governance.sql");
-        let fifth = include_str!("../../migrations/sqlite/0005_lease.sql");
-        let sixth = include_str!("../../migrations/sqlite/0006_erasures.sql");
-        let migrations = Migrator::with_migrations(vec![
-            migration(1, "member".into(), first),
-            migration(2, "ceremony".into(), second),
-            migration(4, "governance".into(), fourth),
-            migration(5, "lease".into(), fifth),
-            migration(6, "erasures".into(), sixth),
-        ]);
-        migrations
-            .run(&writer)
+        migrate(&writer)
             .await
             .map_err(|source| StoreError::Migrate { path: path.to_path_buf(), source: Box::new(source) })?;
         let reader = SqlitePoolOptions::new()
@@ -206,11 +190,40 @@ fn expect_fact(name: &'static str, expected: &[u8], found: &[u8]) -> Result<(), 
     Err(StoreError::Identity { name, expected: hex::encode(expected), found: hex::encode(found) })
 }
 
+/// Brings the schema up to date. A service and a command may open a new database at the same moment, and sqlx takes no lock
+/// on SQLite: what is missing is written in one transaction that waits for the other.
+async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
+    let sources = [
+        (1, "member", include_str!("../../migrations/sqlite/0001_member.sql")),
+        (2, "ceremony", include_str!("../../migrations/sqlite/0002_ceremony.sql")),
+        (4, "governance", include_str!("../../migrations/sqlite/0004_governance.sql")),
+        (5, "lease", include_str!("../../migrations/sqlite/0005_lease.sql")),
+        (6, "erasures", include_str!("../../migrations/sqlite/0006_erasures.sql")),
+    ];
+    let newest = sources.map(|(version, ..)| version).into_iter().max();
+    let migrations = sources.map(|(version, name, sql)| {
+        Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
+    });
+    let migrator = Migrator::with_migrations(migrations.to_vec());
+    // Fails before the first migration: then there is no such table.
+    let reached = sqlx::query_scalar("select max(version) from _sqlx_migrations").fetch_one(writer).await;
+    if reached.is_ok_and(|version: Option<i64>| version >= newest) {
+        // Nothing to write, so nobody need wait for another process; only compared.
+        return migrator.run(writer).await;
+    }
+    let mut transaction = writer.begin_with("begin immediate").await?;
+    migrator.run_direct(None, &mut *transaction, false).await?;
+    Ok(transaction.commit().await?)
+}
+
 /// Lets nobody but the owner read the database: it holds what links the group's coins. SQLite gives its side files the
-/// same mode.
+/// same mode. A file that is there is not opened: closing it would let go of the locks that this process has on it.
 fn restrict(path: &Path) -> std::io::Result<()> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))
+    match OpenOptions::new().append(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        made => drop(made?),
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))
 }
 
 /// A column as an unsigned number: SQLite's integers are signed, and every number here fits 63 bits.
@@ -257,7 +270,7 @@ pub enum StoreError {
         path: PathBuf,
         /// What the migrator said.
         #[source]
-        source: Box<sqlx::migrate::MigrateError>,
+        source: Box<MigrateError>,
     },
     /// The database was made for somebody else.
     #[error("the database belongs to another {name}: it holds {found}, this service has {expected}")]

@@ -69,6 +69,17 @@ fn turn(sequences: &[u64]) -> Commit {
     Commit { steps, ..Commit::default() }
 }
 
+/// Each has connections of its own, as processes have.
+#[tokio::test]
+async fn a_database_may_be_made_by_two_at_once() {
+    let folder = TempDir::new().expect("a folder");
+    for round in 0..8 {
+        let path = folder.path().join(format!("{round}.db"));
+        let both = tokio::join!(Store::open_unclaimed(&path), Store::open_unclaimed(&path));
+        assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_database_of_somebody_else_should_be_refused() {
     let folder = TempDir::new().expect("a folder");
