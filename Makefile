@@ -52,7 +52,7 @@ $(AUDIT)/.stamp: contracts/audit/requirements.txt
 	touch $@
 
 .PHONY: audit
-audit: audit-static audit-proofs audit-fuzz audit-mutants ## the long part for contracts: slither, halmos, 10,000 fuzz runs, mutants
+audit: audit-static audit-proofs audit-fuzz audit-mutants differential ## the long part for contracts: slither, halmos, 10,000 fuzz runs, mutants, Rust beside Solidity
 
 .PHONY: audit-static
 audit-static: $(TOOLS) $(AUDIT)/.stamp

@@ -23,7 +23,10 @@ def halmos(folder, match):
     command = [sys.executable, HERE / "halmos_mocked.py", "--no-status", "--solver-timeout-branching", "100ms"]
     command += ["--match-test", f"^({match})", "--json-output", report]
     with open(log, "w") as output:
-        subprocess.run(command, cwd=folder, stdout=output, stderr=output, env=environment(), timeout=SECONDS_MAX, check=False)
+        try:
+            subprocess.run(command, cwd=folder, stdout=output, stderr=output, env=environment(), timeout=SECONDS_MAX, check=False)
+        except subprocess.TimeoutExpired:
+            sys.exit(f"halmos was not done with {match} after {SECONDS_MAX} seconds; see {log}")
     if not report.exists():
         sys.exit(f"halmos did not finish; see {log}")
     tests = [test for tests in json.loads(report.read_text())["test_results"].values() for test in tests]
