@@ -86,9 +86,9 @@ test-scenarios: ## DIR=folder: the derivation core against a folder of scenario 
 N ?= 20
 .PHONY: ceremony
 ceremony: $(TOOLS) ## N=20: a key ceremony and two handovers by real processes while payments flow; then 64 in one process
-	cargo build --locked --release -p lockstep
-	cargo run --locked --release -p lockstep-tests --bin handover -- --members $(N) --binary target/release/lockstep
-	$(MAKE) ceremony-inprocess N=64
+	cargo build --locked --release -p lockstep -p lockstep-tests --bins
+	target/release/handover --members $(N) --binary target/release/lockstep
+	target/release/ceremony --members 64
 
 SEEDS ?= 200
 .PHONY: sim

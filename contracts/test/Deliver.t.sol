@@ -79,6 +79,14 @@ contract DeliverTest is GroupTest {
         refuses(signed, new Batch[](0), abi.encodeWithSelector(IGroup.SequenceTooLarge.selector, 1 << 40));
     }
 
+    function test_AcceptsTheLargestSequenceThatFits() public {
+        Signed memory signed = members.sign();
+        signed.checkpoint.sequence = (1 << 40) - 1;
+        signed = members.resign(signed);
+        group.deliver(signed.checkpoint, signed.signature, new Batch[](0));
+        vm.assertEq(group.sequence(), (1 << 40) - 1);
+    }
+
     /* THE BATCH: REFUSALS */
 
     function testFuzz_RefusesAChangedByte(uint256 place) public {
