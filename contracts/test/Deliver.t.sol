@@ -393,6 +393,19 @@ contract DeliverTest is GroupTest {
         vm.assertEq(group.checkpointDigest(), members.digestOf(late.checkpoint));
     }
 
+    /// @dev Members never sign two of one sequence; if they did, the first would stay.
+    function test_KeepsTheFirstCheckpointOfASequence() public {
+        post(box, ALICE, 5, "one");
+        Signed memory first = members.sign();
+        deliver(first, new Batch[](0));
+        Signed memory second = members.sign();
+        vm.assertEq(second.checkpoint.sequence, first.checkpoint.sequence);
+        vm.recordLogs();
+        deliver(second, new Batch[](0));
+        vm.assertEq(countLogs(vm.getRecordedLogs(), IGroup.Accepted.selector), 0);
+        vm.assertEq(group.checkpointDigest(), members.digestOf(first.checkpoint));
+    }
+
     function test_TakesACheckpointWithoutBatches() public {
         post(box, ALICE, 5, "one");
         Signed memory signed = members.sign();
