@@ -31,8 +31,14 @@ contract FrontierTest is Test {
         vm.assertTrue(leaf != members.node(process, head));
     }
 
-    function test_RefusesMoreLevelsThanIndicesHave() public view {
-        vm.assertFalse(this.includes(0, 0, 0, new bytes32[](33)));
+    /// @dev The deepest tree that indices of 32 bits reach, and one level more.
+    function testFuzz_RefusesMoreLevelsThanIndicesHave(uint32 index, bytes32 leaf) public view {
+        bytes32[] memory proof = new bytes32[](32);
+        bytes32 root = fold(leaf, index, proof);
+        vm.assertTrue(this.includes(root, leaf, index, proof));
+        proof = new bytes32[](33);
+        root = fold(leaf, index, proof);
+        vm.assertFalse(this.includes(root, leaf, index, proof));
     }
 
     function testFuzz_Includes(uint256 count, uint256 index) public view {
@@ -53,6 +59,19 @@ contract FrontierTest is Test {
         bytes memory words = abi.encode(block.chainid, address(this), instance, process, next, head);
         bytes32 expected = keccak256(abi.encodePacked(uint8(0), words));
         vm.assertEq(Frontier.leaf(instance, process, next, head), expected);
+    }
+
+    /// @dev The root of a tree with `leaf` at `index`; fills in the siblings.
+    function fold(bytes32 leaf, uint256 index, bytes32[] memory proof) private pure returns (bytes32 node) {
+        node = leaf;
+        for (uint256 level; level < proof.length; ++level) {
+            bytes32 sibling = keccak256(abi.encode(level));
+            proof[level] = sibling;
+            bool isRight = (index >> level) % 2 == 1;
+            node = keccak256(
+                isRight ? abi.encodePacked(uint8(1), sibling, node) : abi.encodePacked(uint8(1), node, sibling)
+            );
+        }
     }
 
     function includes(bytes32 root, bytes32 leaf, uint256 index, bytes32[] calldata proof)
