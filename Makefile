@@ -7,6 +7,8 @@ MAKEFLAGS += --no-builtin-rules
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 FORGE := cd contracts && forge
+# Optimised, and everything at once: one by one, cargo would build their dependencies anew for each.
+RELEASE := cargo build --locked --release -p lockstep -p lockstep-tests --bins
 # LOCKSTEP_SYSTEM_TOOLS=1 leaves npm out: then anvil, forge and the Solidity libraries are the machine's own.
 TOOLS := $(if $(LOCKSTEP_SYSTEM_TOOLS),,node_modules/.stamp)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
@@ -86,7 +88,7 @@ test-scenarios: ## DIR=folder: the derivation core against a folder of scenario 
 N ?= 20
 .PHONY: ceremony
 ceremony: $(TOOLS) ## N=20: a key ceremony and two handovers by real processes while payments flow; then 64 in one process
-	cargo build --locked --release -p lockstep -p lockstep-tests --bins
+	$(RELEASE)
 	target/release/handover --members $(N) --binary target/release/lockstep
 	target/release/ceremony --members 64
 
@@ -97,17 +99,20 @@ sim: ## SEEDS=200: the simulator: crashes, lost and repeated pulls, a liar
 
 .PHONY: sim-ceremony
 sim-ceremony: ## SEEDS=200: simulated key ceremonies: bad members, crashes, lost time
-	cargo run --locked -p lockstep-tests --bin ceremony -- --seeds $(SEEDS)
+	$(RELEASE)
+	target/release/ceremony --seeds $(SEEDS)
 
 INPUTS ?= 1000000
-SECONDS_EACH ?= 120
+SECONDS_EACH ?= 600
 .PHONY: fuzz
-fuzz: ## INPUTS=1000000 SECONDS_EACH=120: damaged bytes for every decoder of what strangers write
-	cargo run --locked -p lockstep-tests --bin fuzz -- --inputs $(INPUTS) --seconds $(SECONDS_EACH)
+fuzz: ## INPUTS=1000000 SECONDS_EACH=600: damaged bytes for every decoder of what strangers write
+	$(RELEASE)
+	target/release/fuzz --inputs $(INPUTS) --seconds $(SECONDS_EACH)
 
 .PHONY: ceremony-inprocess
 ceremony-inprocess: ## N=20: a ceremony and two reshares in one process, and what they cost each member
-	cargo run --locked --release -p lockstep-tests --bin ceremony -- --members $(N)
+	$(RELEASE)
+	target/release/ceremony --members $(N)
 
 CASES ?= 10000
 .PHONY: differential
