@@ -100,8 +100,14 @@ impl Governance {
     pub async fn answer(&self, ask: AskGovernance) -> Result<Option<GovernanceAnswer>, StoreError> {
         let part = match ask {
             AskGovernance::Approved { after } => return self.approved(after).await.map(Some),
-            AskGovernance::Partial { digest, key } => self.own_part(digest, &key).await?,
-            AskGovernance::Possession { chain, generation, key } => self.possession(chain, generation, &key).await?,
+            AskGovernance::Partial { digest, roster, key } => match self.seat(&key, roster).await? {
+                Some(seat) => self.own_part(digest, &key, &seat).await?,
+                None => None,
+            },
+            AskGovernance::Possession { chain, roster, key } => match self.seat(&key, roster).await? {
+                Some(seat) => self.possession(chain, &key, &seat).await?,
+                None => None,
+            },
         };
         Ok(part.map(|part| GovernanceAnswer::Part { signature: part.signature }))
     }
@@ -123,23 +129,41 @@ impl Governance {
         Ok(GovernanceAnswer::Approved { proposals })
     }
 
-    /// This member's part over what its operator approved, under the share of the group key given. The promise is durable
-    /// before the part exists.
-    async fn own_part(&self, digest: B256, key: &[u8; 96]) -> Result<Option<PartialSignature>, StoreError> {
+    /// This member's seat among those who sign with a key, if they are the members of the roster that is asked for.
+    async fn seat(&self, key: &[u8; 96], roster: B256) -> Result<Option<Seat>, StoreError> {
+        Ok(Seat::of_key(&self.signer, key).await?.filter(|seat| seat.roster() == roster))
+    }
+
+    /// This member's part over what its operator approved, by its seat among those who sign with the key that the proposal
+    /// needs. The promise is durable before the part exists.
+    async fn own_part(
+        &self,
+        digest: B256,
+        key: &[u8; 96],
+        seat: &Seat,
+    ) -> Result<Option<PartialSignature>, StoreError> {
         let Some(row) = self.store.proposal(digest).await?.filter(|row| row.approved_at.is_some()) else {
             return Ok(None);
         };
-        let Some(seat) = Seat::of_key(&self.signer, key).await? else { return Ok(None) };
+        // What has been used up is signed no more, and no key signs for what it cannot decide.
+        if self.key_wanted(&row, &self.store.acted_decisions().await?, &self.contracts()) != Some(*key) {
+            return Ok(None);
+        }
         let Constitution { group_id, places, .. } = &*self.constitution;
         if let Err(error) = row.subject.check(group_id, places) {
             warn!(%digest, %error, "an approved proposal is not to be signed");
+            return Ok(None);
+        }
+        let slot = row.subject.slot();
+        if slot.is_covered_by(&seat.marks()) && self.store.promised_governance(slot).await? != Some(digest) {
+            debug!(%digest, %slot, "not signed: the members before may have signed something else for it");
             return Ok(None);
         }
         // Nobody has said yet how far this member was seen: not yet.
         if !self.store.may_promise() {
             return Ok(None);
         }
-        match self.store.guard_governance(row.subject.slot(), digest).await {
+        match self.store.guard_governance(slot, digest).await {
             Ok(()) => Ok(Some(seat.sign(&digest))),
             Err(error @ (StoreError::Taken { .. } | StoreError::Stopped { .. })) => {
                 debug!(%digest, %error, "not signed");
@@ -154,15 +178,14 @@ impl Governance {
     async fn possession(
         &self,
         chain: Option<ChainId>,
-        generation: u32,
         key: &[u8; 96],
+        seat: &Seat,
     ) -> Result<Option<PartialSignature>, StoreError> {
         if self.store.signing_stopped().await?.is_some() {
             return Ok(None);
         }
-        let digest = self.constitution.possession(chain, generation, key);
-        let seat = Seat::of_key(&self.signer, key).await?;
-        Ok(seat.zip(digest).map(|(seat, digest)| seat.sign(&digest)))
+        let digest = self.constitution.possession(chain, seat.generation(), key);
+        Ok(digest.map(|digest| seat.sign(&digest)))
     }
 
     /// Looks after proposals until told to stop.
@@ -235,8 +258,8 @@ impl Governance {
     async fn gather(&self, row: &ProposalRow, key: &[u8; 96], peers: &PeerClient) -> Result<(), StoreError> {
         let digest = row.digest;
         let Some(seat) = Seat::of_key(&self.signer, key).await? else { return Ok(()) };
-        let Some(own) = self.own_part(digest, key).await? else { return Ok(()) };
-        let ask = AskGovernance::Partial { digest, key: *key };
+        let Some(own) = self.own_part(digest, key, &seat).await? else { return Ok(()) };
+        let ask = AskGovernance::Partial { digest, roster: seat.roster(), key: *key };
         let mut parts = vec![own];
         for part in pull(&seat, &ask, peers).await {
             self.store.note_approval(digest, part.index).await?;
@@ -373,3 +396,6 @@ async fn approved_by(member: u8, peers: &PeerClient) -> Vec<Subject> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,6 +178,8 @@ pub enum AskGovernance {
     Partial {
         /// What is signed.
         digest: B256,
+        /// The roster that the part belongs to: parts of two sharings of one key do not fit together.
+        roster: B256,
         /// The group key that the part belongs to, compressed.
         #[serde(with = "hex::serde")]
         key: [u8; 96],
@@ -186,8 +188,8 @@ pub enum AskGovernance {
     Possession {
         /// The contract that is to be given the key; `None` for decisions in the ledger's order.
         chain: Option<ChainId>,
-        /// Of the key.
-        generation: u32,
+        /// The roster whose members hold it.
+        roster: B256,
         /// The key, compressed.
         #[serde(with = "hex::serde")]
         key: [u8; 96],

@@ -4,8 +4,10 @@
 //! the driver applies. Either may come first. Tasks ask here and remember nothing, so a switch needs no restart and no
 //! signal: the next question has another answer.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use lockstep_core::bls::PublicKey;
 use lockstep_core::group::roster::Roster;
 use lockstep_core::group::{Addresses, Generations, LearnError, Member};
 use lockstep_core::{Mix, Uuid};
@@ -21,6 +23,7 @@ pub struct Rosters {
     known: Arc<RwLock<Generations>>,
     addresses: watch::Receiver<Arc<Addresses>>,
     directory: Directory,
+    signed_round: Arc<AtomicU32>,
 }
 
 /// Who can spend the coins at one of the group's addresses.
@@ -92,7 +95,8 @@ impl Rosters {
         directory: Directory,
     ) -> Self {
         known.all().for_each(|roster| enter(&directory, roster));
-        let rosters = Self { identity, known: Arc::new(RwLock::new(known)), addresses, directory };
+        let rosters =
+            Self { identity, known: Arc::new(RwLock::new(known)), addresses, directory, signed_round: Arc::default() };
         rosters.turn();
         rosters
     }
@@ -131,6 +135,21 @@ impl Rosters {
     /// The roster that signs checkpoints now.
     pub fn active(&self) -> Arc<Roster> {
         Arc::clone(self.known().active(&self.addresses()))
+    }
+
+    /// The roster whose members sign with a group key now, where that is asked for ([`Generations::signing`]).
+    pub fn signing(&self, key: &PublicKey) -> Option<Arc<Roster>> {
+        self.known().signing(&self.addresses(), key).cloned()
+    }
+
+    /// Notes that the members of a roster made a signature alone.
+    pub fn note_signed(&self, roster: &Roster) {
+        self.signed_round.fetch_max(roster.round(), Ordering::Relaxed);
+    }
+
+    /// The latest round whose outcome has signed, since the start; 0 before that.
+    pub fn signed_round(&self) -> u32 {
+        self.signed_round.load(Ordering::Relaxed)
     }
 
     /// All rosters, oldest first.

@@ -148,6 +148,7 @@ impl Signer {
     /// # Errors
     /// Where the key file or the row cannot be written.
     pub async fn erase_before(&self, roster: &Roster, sequence: u64) -> Result<(), EraseError> {
+        self.rosters.note_signed(roster);
         for held in self.superseded(roster) {
             let (generation, group_key) = (held.generation, held.group_key.compress());
             // The last clone of this process but that in the ring.
@@ -199,4 +200,4 @@ pub enum EraseError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,6 +5,7 @@ mod books;
 mod payments;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -21,9 +22,9 @@ use lockstep_core::Mix;
 use lockstep_core::group::roster::Roster;
 use tokio::sync::watch;
 
-use self::payments::Payments;
+use self::payments::{Early, Payments};
 
-/// No payment may take longer.
+/// No payment may take longer, where a machine has nothing else to do.
 pub const DELAY_MAX: Duration = Duration::from_secs(60);
 /// How long anything else may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -39,8 +40,10 @@ pub struct Options {
     pub members: u8,
     /// How many join in the second handover; none leaves it out.
     pub added: u8,
-    /// Whether members die meanwhile.
+    /// Whether members die meanwhile, and somebody pays the new members too early.
     pub kill: bool,
+    /// No payment may take longer.
+    pub delay_max: Duration,
     /// Where everything is kept; empty or new.
     pub folder: PathBuf,
     /// The `lockstep` binary.
@@ -72,7 +75,7 @@ pub async fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report>
     let Examples { vault, .. } = network.deploy_examples().await?;
     network.register("vault", vault).await?;
     let (to, receivers) = watch::channel(network.group.mix());
-    let payments = Payments::new(&network, vault, receivers)?;
+    let payments = Payments::new(&network, vault, receivers, options.delay_max)?;
     payments.deposit().await?;
 
     let flow = payments.clone();
@@ -102,6 +105,13 @@ struct Handover<'a> {
 struct Holders {
     roster: Roster,
     homes: Vec<Home>,
+}
+
+impl Holders {
+    /// As many as must sign, from the last one on: who leaves and who came last are among them.
+    fn voters(&self) -> Vec<Home> {
+        self.homes.iter().rev().take(self.roster.key().threshold().into()).cloned().collect()
+    }
 }
 
 impl Handover<'_> {
@@ -160,15 +170,17 @@ impl Handover<'_> {
                 "a new member signs before the switch"
             );
         }
-        // The newest sharing signs decisions, so t of the new members approve; those that came have caught up by then.
-        let threshold = usize::from(new.roster.key().threshold());
-        let voters: Vec<_> = new.homes.iter().take(threshold).cloned().collect();
-        self.network.switch(&new.roster, &voters, binary).await?;
+        let early = if self.options.kill { Some(self.payments.too_early(&new.roster.mix()).await?) } else { None };
+        // Those who sign until then decide it; one that only comes has no voice yet.
+        self.network.switch(&new.roster, &old.voters(), binary).await?;
         let switched = self.all_sign(&new).await?;
         let took = begun.elapsed().as_secs_f32();
         (self.say)(&format!("generation {generation}: signs from the decision on, {took:.1} s after it was proposed"));
 
         let late = self.late_payments_should_arrive(&old.roster, &new.roster, switched).await?;
+        if let Some(early) = early {
+            self.early_payment_should_be_admitted(&new, &early).await?;
+        }
         self.old_shares_should_go(old, &new).await?;
         newcomers_should_have_met_the_mark(old, &new).await?;
         self.payments.books(&[old.roster.mix(), new.roster.mix()], self.network).await?;
@@ -223,6 +235,17 @@ impl Handover<'_> {
         self.payments.forwarded(&old.mix(), &new.mix(), switched, &self.network.kernel_urls()).await
     }
 
+    /// Somebody paid the new members before the switch: it is set aside until a decision gives it a place in the order, and then
+    /// it is taken like any other payment. This one says nothing and goes back.
+    async fn early_payment_should_be_admitted(&self, new: &Holders, early: &Early) -> Result<()> {
+        ensure!(self.payments.bobs().await? < early.had, "nobody has decided about it");
+        let [admit, option] = ["admit", "--output"].map(OsStr::new);
+        let what = [admit, option, OsStr::new(&early.output)];
+        self.network.govern("admit", &what, &new.voters(), &self.options.binary).await?;
+        until("the early payment to go back", async || self.payments.bobs().await, |has| *has == early.had).await?;
+        Ok(())
+    }
+
     /// Who stays has the new share only, and who leaves has none.
     async fn old_shares_should_go(&self, old: &Holders, new: &Holders) -> Result<()> {
         let generation = new.roster.generation();
@@ -242,7 +265,8 @@ impl Handover<'_> {
         }
         let more = self.payments.count().saturating_add(3);
         until("payments that the new member signs", async || Ok(self.payments.count()), |count| *count >= more).await?;
-        for home in new.homes.iter().take(spare) {
+        // Nobody waits for them at the end.
+        for home in new.homes.iter().take(spare).filter(|_| self.options.added > 0) {
             self.network.service_mut(home)?.restart(PATIENCE).await?;
         }
         Ok(())
@@ -290,13 +314,24 @@ async fn until<T: std::fmt::Debug>(
     look: impl AsyncFn() -> Result<T>,
     good: impl Fn(&T) -> bool,
 ) -> Result<T> {
+    until_in(PATIENCE, what, look, good).await
+}
+
+/// The same within a time. A look that fails is no answer: on a busy machine a service may not be heard for seconds, and one
+/// that starts again is not there yet.
+async fn until_in<T: std::fmt::Debug>(
+    patience: Duration,
+    what: &str,
+    look: impl AsyncFn() -> Result<T>,
+    good: impl Fn(&T) -> bool,
+) -> Result<T> {
     let begun = Instant::now();
     loop {
-        let found = look().await?;
-        if good(&found) {
-            return Ok(found);
+        let found = look().await;
+        match found {
+            Ok(found) if good(&found) => return Ok(found),
+            found => ensure!(begun.elapsed() < patience, "waited {} s for {what}, found {found:?}", patience.as_secs()),
         }
-        ensure!(begun.elapsed() < PATIENCE, "waited {} s for {what}, found {found:?}", PATIENCE.as_secs());
         tokio::time::sleep(LOOK).await;
     }
 }

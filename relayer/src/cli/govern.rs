@@ -6,6 +6,7 @@ mod propose;
 mod submit;
 
 use clap::{Args, Subcommand};
+use lockstep_core::group::roster::Roster;
 use serde_json::{Value, json};
 
 use super::service::MemberArgs;
@@ -82,6 +83,7 @@ async fn approve(args: &ApproveArgs) -> Result<Exit, Failure> {
     let subject = desk.find(&args.proposal).await?;
     let digest = desk.judge(&subject)?;
     desk.expect_roster(&subject).await?;
+    desk.expect_free(&subject, digest).await?;
     desk.say(&subject)?;
     if !args.yes && !desk::confirmed(digest)? {
         print_line("not approved")?;
@@ -95,14 +97,14 @@ async fn approve(args: &ApproveArgs) -> Result<Exit, Failure> {
 
 async fn list(args: &ListArgs) -> Result<Exit, Failure> {
     let desk = Desk::open(&args.member).await?;
-    let turnover = desk.turnover().await?;
+    let (turnover, signing) = (desk.turnover().await?, desk.signing().await?);
     let rows = desk.store.proposals().await.map_err(store)?;
     let mut all = Vec::new();
     for row in &rows {
         all.push((row, desk.state(row).await?));
     }
     if args.json {
-        let shown: Vec<Value> = all.iter().map(|(row, state)| json_row(&desk, row, state)).collect();
+        let shown: Vec<Value> = all.iter().map(|(row, state)| json_row(&desk, row, state, &signing)).collect();
         let Turnover { left, most } = turnover;
         print_json(&json!({ "proposals": shown, "turnover": left, "turnover_max": most }))?;
         return Ok(Exit::Done);
@@ -112,10 +114,10 @@ async fn list(args: &ListArgs) -> Result<Exit, Failure> {
         print_line("no proposals")?;
     }
     for (row, state) in all {
-        let needed = desk.group.threshold();
+        let needed = signing.key().threshold();
         print_line(&format!("{}  {}", row.digest, state.words()))?;
         desk.say(&row.subject)?;
-        let approvals = desk.approvals(row);
+        let approvals = desk.approvals(row, &signing);
         print_line(&format!("  approved by {} of {needed} needed: {}", approvals.len(), names(&approvals)))?;
         if let Some(how) = &row.submission {
             print_line(&format!("  submitted: {how}"))?;
@@ -139,15 +141,15 @@ fn names(approvals: &[String]) -> String {
     if approvals.is_empty() { "nobody".to_owned() } else { approvals.join(", ") }
 }
 
-fn json_row(desk: &Desk, row: &ProposalRow, state: &State) -> Value {
+fn json_row(desk: &Desk, row: &ProposalRow, state: &State, signing: &Roster) -> Value {
     json!({
         "digest": row.digest,
         "slot": row.subject.slot().to_string(),
         "state": state.name(),
         "says": desk.words(&row.subject),
         "approved_here": row.approved_at.is_some(),
-        "approved_by": desk.approvals(row),
-        "needed": desk.group.threshold(),
+        "approved_by": desk.approvals(row, signing),
+        "needed": signing.key().threshold(),
         "submission": row.submission,
         "proposal": row.subject,
     })

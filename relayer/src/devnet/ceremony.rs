@@ -178,22 +178,33 @@ impl Network {
         Ok(HandedOn { roster, costs })
     }
 
-    /// Moves the ledger side to the members of `roster`, which they hold already: one of `voters` proposes the decision, all
-    /// of them approve it, the first one submits it.
+    /// Moves the ledger side to the members of `roster`, which they hold already: `voters`, t of those that sign now, decide it.
     ///
     /// # Errors
     /// With the words of the command that failed.
     pub async fn switch(&self, roster: &Roster, voters: &[Home], binary: &Path) -> Result<()> {
         let first = voters.first().context("somebody proposes")?;
-        let proposal = self.folder.join(format!("switch-{}.json", roster.generation()));
         let file = roster_path(&first.folder, roster.generation());
-        let [out, to, what, option]: [&OsStr; 4] = ["--out", "switch", "--roster", "--yes"].map(OsStr::new);
-        govern(binary, first, "propose", &[out, proposal.as_os_str(), to, what, file.as_os_str()]).await?;
+        let name = format!("switch-{}", roster.generation());
+        let what: [&OsStr; 3] = ["switch".as_ref(), "--roster".as_ref(), file.as_os_str()];
+        self.govern(&name, &what, voters, binary).await
+    }
+
+    /// One of `voters` proposes `what`, all of them approve it, the first one submits it. `name` is that of the file that goes
+    /// round.
+    ///
+    /// # Errors
+    /// With the words of the command that failed.
+    pub async fn govern(&self, name: &str, what: &[&OsStr], voters: &[Home], binary: &Path) -> Result<()> {
+        let first = voters.first().context("somebody proposes")?;
+        let proposal = self.folder.join(format!("{name}.json"));
+        let proposal = proposal.as_os_str();
+        let [out, yes, wait, seconds]: [&OsStr; 4] = ["--out", "--yes", "--wait", "180"].map(OsStr::new);
+        govern(binary, first, "propose", &[what, &[out, proposal]].concat()).await?;
         for home in voters {
-            govern(binary, home, "approve", &[proposal.as_os_str(), option]).await?;
+            govern(binary, home, "approve", &[proposal, yes]).await?;
         }
-        let [wait, seconds] = ["--wait", "180"].map(OsStr::new);
-        govern(binary, first, "submit", &[proposal.as_os_str(), wait, seconds]).await
+        govern(binary, first, "submit", &[proposal, wait, seconds]).await
     }
 
     fn place_of(&self, homes: &[Home]) -> PathBuf {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lockstep_core::B256;
-use lockstep_core::bls::{GroupKey, PartialSignature, SecretShare};
-use lockstep_core::group::roster::Roster;
+use lockstep_core::bls::{GroupKey, PartialSignature, PublicKey, SecretShare};
+use lockstep_core::group::roster::{Marks, Roster};
 
 use crate::signer::Signer;
 use crate::store::StoreError;
@@ -17,21 +17,28 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// The newest seat in a sharing of a group key, given compressed: members that stay hold several of one key, and only
-    /// parts of one generation fit together. `None` where this member has no share of it that it may sign with.
+    /// This member's seat among those who sign with a group key, given compressed, now ([`Rosters::signing`]). `None` where it
+    /// is not one of them, or may not sign.
     ///
     /// # Errors
     /// As [`Signer::share_of`].
+    ///
+    /// [`Rosters::signing`]: crate::rosters::Rosters::signing
     pub async fn of_key(signer: &Signer, key: &[u8; 96]) -> Result<Option<Self>, StoreError> {
-        for roster in signer.rosters().all().into_iter().rev() {
-            if roster.key().key().compress() != *key {
-                continue;
-            }
-            if let Some(share) = signer.share_of(&roster).await? {
-                return Ok(Some(Self { roster, share }));
-            }
-        }
-        Ok(None)
+        let roster = PublicKey::from_bytes(key).ok().and_then(|key| signer.rosters().signing(&key));
+        let Some(roster) = roster else { return Ok(None) };
+        let share = signer.share_of(&roster).await?;
+        Ok(share.map(|share| Self { roster, share }))
+    }
+
+    /// Names the sharing: only parts of one fit together.
+    pub fn roster(&self) -> B256 {
+        self.roster.digest()
+    }
+
+    /// What the group may have signed before this sharing.
+    pub fn marks(&self) -> Marks {
+        self.roster.marks()
     }
 
     /// Generation of the sharing: by it and an index a member is asked.

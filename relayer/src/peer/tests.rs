@@ -271,14 +271,14 @@ async fn answer_about_governance_should_be_of_the_kind_that_was_asked_for() {
     let pair = pair().await;
     let client = pair.client();
     let (wrong, right) = (B256::repeat_byte(6), B256::repeat_byte(7));
-    let partial = |digest| AskGovernance::Partial { digest, key: [1; 96] };
+    let partial = |digest| AskGovernance::Partial { digest, roster: B256::ZERO, key: [1; 96] };
     for ask in [AskGovernance::Approved { after: Some(wrong) }, partial(wrong)] {
         let error = client.pull_governance(1, &ask).await.expect_err("another kind of answer");
         assert!(matches!(error, PeerError::WrongAnswer { .. }), "{error}");
     }
     let part = Some(GovernanceAnswer::Part { signature: [9; 48] });
     assert_eq!(client.pull_governance(1, &partial(right)).await.expect("an answer"), part);
-    let possession = |chain| AskGovernance::Possession { chain, generation: 1, key: [1; 96] };
+    let possession = |chain| AskGovernance::Possession { chain, roster: B256::ZERO, key: [1; 96] };
     assert_eq!(client.pull_governance(1, &possession(Some(1))).await.expect("an answer"), part);
     assert_eq!(client.pull_governance(1, &possession(None)).await.expect("an answer"), None, "not yet");
     let empty = Some(GovernanceAnswer::Approved { proposals: Vec::new() });

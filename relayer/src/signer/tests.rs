@@ -18,25 +18,25 @@ use crate::peer::Directory;
 use crate::rosters::Role;
 use crate::store::{Commit, Identity};
 
-const GROUP: B256 = B256::repeat_byte(7);
+pub(crate) const GROUP: B256 = B256::repeat_byte(7);
 /// The switch to generation 1.
 const SWITCH: u64 = 20;
 
 /// Members 1 to 4, then 1, 2, 3 and 5, three of whom sign, with one key.
-struct Group {
+pub(crate) struct Group {
     keys: Vec<MemberKeys>,
-    dealings: [Dealing; 2],
+    pub(crate) dealings: [Dealing; 2],
 }
 
 const SEATS: [[usize; 4]; 2] = [[0, 1, 2, 3], [0, 1, 2, 4]];
 
 impl Group {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_keys([9, 9])
     }
 
     /// With a key of each generation.
-    fn with_keys(keys: [u8; 2]) -> Self {
+    pub(crate) fn with_keys(keys: [u8; 2]) -> Self {
         let dealing = |key: u8, other: u8| {
             let coefficients = [(key, 0), (other, 1), (other, 2)];
             let derive = |(seed, place): (u8, u8)| SecretKey::derive(&[seed; 32], &[place]).expect("a scalar");
@@ -81,7 +81,7 @@ impl Group {
     }
 
     /// The group signed this checkpoint before its members changed.
-    fn marks(&self, checkpoint: Checkpoint) -> Marks {
+    pub(crate) fn marks(&self, checkpoint: Checkpoint) -> Marks {
         let digest = checkpoint.digest(&GROUP);
         let parts: Vec<_> = self.dealings[0].shares[..3].iter().map(|share| share.sign_digest(&digest)).collect();
         let recovered = self.dealings[0].group.recover_digest(&digest, &parts, &BTreeSet::new()).expect("three");
@@ -89,15 +89,15 @@ impl Group {
     }
 }
 
-fn checkpoint(sequence: u64, history: u8) -> Checkpoint {
+pub(crate) fn checkpoint(sequence: u64, history: u8) -> Checkpoint {
     Checkpoint { sequence, history: B256::repeat_byte(history), root: B256::repeat_byte(history) }
 }
 
 /// One member's signer, with what it reads.
-struct Bench {
+pub(crate) struct Bench {
     _folder: TempDir,
-    store: Store,
-    signer: Signer,
+    pub(crate) store: Store,
+    pub(crate) signer: Signer,
     addresses: watch::Sender<Arc<Addresses>>,
     switched: Addresses,
 }
@@ -105,12 +105,17 @@ struct Bench {
 impl Bench {
     /// The owner of the keys at `place`, who knows of a generation 1 that follows `mark`. Nothing is switched yet.
     async fn new(group: &Group, place: usize, mark: Checkpoint) -> Self {
+        Self::with_marks(group, place, group.marks(mark)).await
+    }
+
+    /// The same, where generation 1 follows all of these marks.
+    pub(crate) async fn with_marks(group: &Group, place: usize, marks: Marks) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("keys");
         let ring = Keyring::create(&path, &Passphrase::new("correct horse"), Cost::QUICK, group.keys[place].clone());
         let identity = Identity { group_digest: [1; 32], member: 1 };
         let store = Store::open(&folder.path().join("lockstep.db"), identity).await.expect("a database");
-        let next = group.roster(1, group.marks(mark));
+        let next = group.roster(1, marks);
         let genesis = group.roster(0, Marks::default());
         let switched = Addresses::from_parts(genesis.mix(), vec![(SWITCH, next.mix())]);
         let (addresses, changing) = watch::channel(Arc::new(Addresses::new(genesis.mix())));
@@ -122,11 +127,11 @@ impl Bench {
         Self { _folder: folder, store, signer, addresses, switched }
     }
 
-    fn switch(&self) {
+    pub(crate) fn switch(&self) {
         self.addresses.send_replace(Arc::new(self.switched.clone()));
     }
 
-    async fn apply(&self, checkpoint: Checkpoint) {
+    pub(crate) async fn apply(&self, checkpoint: Checkpoint) {
         let id = Uuid::from_u128(checkpoint.sequence.into());
         let output = Output {
             id,

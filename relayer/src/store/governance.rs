@@ -1,11 +1,12 @@
 //! Proposals, their operators' approvals, and what this member signed of them; and the member's own switch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::B256;
 use lockstep_core::govern::{Slot, Subject};
 use lockstep_core::operation::{DecisionBody, Memo, MemoKind, MemoRules};
 use lockstep_core::output::Output;
+use lockstep_core::trace::ChainId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
@@ -123,6 +124,47 @@ impl Store {
             .await?;
         let held = hash(&row.try_get::<Vec<u8>, _>(0)?, "governance digest")?;
         if held == digest { Ok(()) } else { Err(StoreError::Taken { slot: slot.to_string(), held, refused: digest }) }
+    }
+
+    /// The digest that this member promised for `slot`.
+    ///
+    /// # Errors
+    /// Reports an unreadable row.
+    pub async fn promised_governance(&self, slot: Slot) -> Result<Option<B256>, StoreError> {
+        let query = sqlx::query("select digest from governance_guards where slot = $1").bind(slot.to_string());
+        let row = query.fetch_optional(&self.reader).await?;
+        row.map(|row| hash(&row.try_get::<Vec<u8>, _>(0)?, "governance digest")).transpose()
+    }
+
+    /// The highest number of a decision that this member promised or saw act; 0 before the first.
+    ///
+    /// # Errors
+    /// Reports an unreadable row.
+    pub async fn highest_decision(&self) -> Result<u64, StoreError> {
+        let acted = self.acted_decisions().await?.into_iter().map(|decision| decision.number).max();
+        let query = "select slot from governance_guards where slot like 'decision/%'";
+        let mut highest = acted.unwrap_or_default();
+        for row in sqlx::query(query).fetch_all(&self.reader).await? {
+            let slot: String = row.try_get(0)?;
+            let number = slot.strip_prefix("decision/").and_then(|number| number.parse().ok());
+            highest = highest.max(number.ok_or(StoreError::Corrupt { what: "governance slot" })?);
+        }
+        Ok(highest)
+    }
+
+    /// For each chain the nonce behind the last one that the group signed an action for, as far as this member gathered it.
+    ///
+    /// # Errors
+    /// Reports an unreadable row.
+    pub async fn signed_nonces(&self) -> Result<BTreeMap<ChainId, u64>, StoreError> {
+        let mut next = BTreeMap::new();
+        for row in self.proposals().await?.into_iter().filter(|row| row.signature.is_some()) {
+            if let Slot::Nonce { chain, nonce, .. } = row.subject.slot() {
+                let last: &mut u64 = next.entry(chain).or_default();
+                *last = nonce.saturating_add(1).max(*last);
+            }
+        }
+        Ok(next)
     }
 
     /// A proposal by its digest.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use lockstep_tests::handover::{self, Options, Report};
+use lockstep_tests::handover::{self, DELAY_MAX, Options, Report};
 
 /// Members that join in the second handover.
 const ADDED: u8 = 2;
@@ -13,7 +13,7 @@ const ADDED: u8 = 2;
 fn arguments() -> Result<Options> {
     let folder = PathBuf::from("target/ceremony");
     let binary = PathBuf::from("target/debug/lockstep");
-    let mut options = Options { members: 20, added: ADDED, kill: false, folder, binary };
+    let mut options = Options { members: 20, added: ADDED, kill: false, delay_max: DELAY_MAX, folder, binary };
     let mut rest = std::env::args().skip(1);
     while let Some(name) = rest.next() {
         let value = rest.next().with_context(|| format!("{name} needs a value"))?;

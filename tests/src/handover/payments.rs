@@ -4,19 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use lockstep::devnet::network::{BTC, CHAIN, Network};
 use lockstep::evm::abi::{Group, Vault};
 use lockstep::evm::calldata::process_word;
 use lockstep::evm::provider::EvmProvider;
 use lockstep::ledger::SafeApi;
 use lockstep::ledger::pay::{Payment, balance, pay};
+use lockstep_core::mixin::ids::output_id;
 use lockstep_core::operation::Operation;
+use lockstep_core::output::CoinId;
 use lockstep_core::{Account, Address, Amount, AssetId, B256, Mix, Uuid};
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{DELAY_MAX, LOOK};
+use super::{PATIENCE, until_in};
 
 /// What each payment moves: 0.01 BTC.
 const STEP: Amount = Amount::from_units(1_000_000);
@@ -34,14 +36,44 @@ pub(super) struct Payments {
     process: Uuid,
     /// The address that people pay.
     receivers: watch::Receiver<Mix>,
+    /// No payment may take longer.
+    delay_max: Duration,
     count: Arc<AtomicU32>,
     over: CancellationToken,
     /// Held while a round is under way.
     turn: Arc<Mutex<()>>,
 }
 
+/// What came to an address before it was the group's.
+pub(super) struct Early {
+    /// The output, as the ledger names it.
+    pub(super) output: String,
+    /// What its payer had before.
+    pub(super) had: Amount,
+}
+
 impl Payments {
-    pub(super) fn new(network: &Network, vault: Address, receivers: watch::Receiver<Mix>) -> Result<Self> {
+    /// Bob pays people who are no members yet, and says nothing.
+    pub(super) async fn too_early(&self, to: &Mix) -> Result<Early> {
+        let had = self.bobs().await?;
+        let (receivers, trace) = (to.clone(), Uuid::new_v4());
+        let payment = Payment { receivers, asset: btc(), amount: STEP, extra: b"too early".to_vec(), trace };
+        let paid = pay(&self.bob, &payment, PATIENCE).await?;
+        let coin = CoinId { transaction: paid.transaction, index: 0 };
+        Ok(Early { output: output_id(&coin).to_string(), had })
+    }
+
+    /// What Bob has on the ledger.
+    pub(super) async fn bobs(&self) -> Result<Amount> {
+        Ok(balance(&self.bob, btc()).await?)
+    }
+
+    pub(super) fn new(
+        network: &Network,
+        vault: Address,
+        receivers: watch::Receiver<Mix>,
+        delay_max: Duration,
+    ) -> Result<Self> {
         Ok(Self {
             alice: Arc::new(network.as_user("alice")?),
             bob: Arc::new(network.as_user("bob")?),
@@ -50,6 +82,7 @@ impl Payments {
             vault,
             process: network.user("vault")?,
             receivers,
+            delay_max,
             count: Arc::default(),
             over: CancellationToken::new(),
             turn: Arc::default(),
@@ -88,10 +121,9 @@ impl Payments {
                 self.count.fetch_add(1, Ordering::Relaxed);
             }
             let begun = Instant::now();
-            while balance(&self.alice, btc()).await? != had {
-                ensure!(begun.elapsed() < DELAY_MAX, "a payout is lost, doubled or late");
-                tokio::time::sleep(LOOK).await;
-            }
+            let look = async || Ok(balance(&self.alice, btc()).await?);
+            until_in(self.delay_max, "a payout that is neither lost, doubled nor late", look, |has| *has == had)
+                .await?;
             slowest = slowest.max(begun.elapsed());
             self.count.fetch_add(1, Ordering::Relaxed);
             drop(turn);
@@ -108,25 +140,21 @@ impl Payments {
         let receivers = self.receivers.borrow().clone();
         let extra = Operation::call(self.process, payload).encode()?;
         let payment = Payment { receivers, asset: btc(), amount, extra, trace: Uuid::new_v4() };
-        pay(user, &payment, DELAY_MAX).await?;
+        pay(user, &payment, self.delay_max).await?;
         Ok(())
     }
 
     /// Waits until the vault has credited a user exactly so much.
     async fn arrived(&self, user: &SafeApi, wanted: Amount, begun: Instant) -> Result<()> {
         let vault = Vault::new(self.vault, &self.chain);
-        loop {
+        let look = async || {
             let held = vault.balanceOf(Account::of_user(user.user()).0, B256::from(btc().0)).call().await?;
-            let found = Amount::from_units(u128::try_from(held)?);
-            if found == wanted {
-                return Ok(());
-            }
-            ensure!(
-                begun.elapsed() < DELAY_MAX,
-                "a payment is lost, doubled or late: the vault has {found}, not {wanted}"
-            );
-            tokio::time::sleep(LOOK).await;
-        }
+            Ok(Amount::from_units(u128::try_from(held)?))
+        };
+        let left = self.delay_max.saturating_sub(begun.elapsed());
+        until_in(left, "a payment that is neither lost, doubled nor late", look, |found| *found == wanted)
+            .await
+            .map(drop)
     }
 
     /// What the vault's process has in its custody.

@@ -1,5 +1,7 @@
 //! The group's key, made and handed on by real processes while payments flow.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use lockstep_tests::handover::{self, Options};
 
@@ -11,7 +13,9 @@ use crate::binary::lockstep_binary;
 async fn members_should_hand_the_key_on_while_payments_flow() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let folder = folder.path().join("group");
-    let options = Options { members: 4, added: 0, kill: true, folder, binary: lockstep_binary()? };
+    // Members that are killed delay payments, and so does whatever else this machine does.
+    let delay_max = Duration::from_secs(180);
+    let options = Options { members: 4, added: 0, kill: true, delay_max, folder, binary: lockstep_binary()? };
     let report = Box::pin(handover::run(&options, &mut |_| ())).await?;
     let participants: Vec<_> = report.ceremonies.iter().map(|(_, costs)| costs.len()).collect();
     assert_eq!(participants, [4, 5], "four made the key; they and a newcomer handed it on");

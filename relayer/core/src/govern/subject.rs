@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{Action, GovernError, Place};
+use crate::group::roster::Marks;
 use crate::machine::ContractPlace;
 use crate::operation::{DecisionBody, DecisionError, FIELD_MAX, decision_digest};
 use crate::trace::ChainId;
@@ -52,6 +53,17 @@ pub enum Slot {
         /// The nonce.
         nonce: u64,
     },
+}
+
+impl Slot {
+    /// True where the group may have signed something for it before the members changed: then nobody who did not promise
+    /// that very digest signs for it any more (DESIGN.md section 5, the high-water marks of a roster).
+    pub fn is_covered_by(&self, marks: &Marks) -> bool {
+        match self {
+            Self::Number(number) => *number <= marks.decision,
+            Self::Nonce { chain, nonce, .. } => marks.governance.get(chain).is_some_and(|next| nonce < next),
+        }
+    }
 }
 
 impl fmt::Display for Slot {
@@ -152,6 +164,7 @@ impl Subject {
             return Err(SubjectError::Group { expected: *group_id, found: *found });
         }
         match self {
+            Self::Decision { number: 0, .. } => Err(SubjectError::Number),
             Self::Decision { body, .. } => check_body(body, group_id, places),
             Self::Action { place, action, .. } => {
                 let at = places.get(&place.chain).ok_or(SubjectError::Chain(place.chain))?;
@@ -224,6 +237,9 @@ pub enum SubjectError {
         /// The group file's.
         expected: Address,
     },
+    /// High-water marks say 0 where nothing was decided.
+    #[error("decisions are numbered from 1")]
+    Number,
     /// Caps that no payout could keep.
     #[error("a cap per payout is at most that per hour, and that at most the one per day")]
     Caps,
@@ -311,6 +327,20 @@ mod tests {
         let key = crate::bls::SecretKey::derive(&[5; 32], b"test").expect("a key").public_key().compress();
         let unproved = checked(DecisionBody::Key { generation: 1, key, possession: [0; 48] });
         assert_eq!(unproved, Err(SubjectError::Contradictory(GovernError::Possession)));
+    }
+
+    #[test]
+    fn marks_should_cover_what_may_have_been_signed_and_nothing_above() {
+        let marks = Marks { checkpoint: None, decision: 7, governance: BTreeMap::from([(31_337, 4)]) };
+        let nonce = |chain, nonce| halt(Place { chain, ..Place::new(GROUP, 31_337, AT) }, nonce).slot();
+        let covered = [Slot::Number(1), Slot::Number(7), nonce(31_337, 0), nonce(31_337, 3)];
+        assert!(covered.iter().all(|slot| slot.is_covered_by(&marks)));
+        let free = [Slot::Number(8), nonce(31_337, 4), nonce(1, 0)];
+        assert!(!free.iter().any(|slot| slot.is_covered_by(&marks)));
+        assert!(!Slot::Number(1).is_covered_by(&Marks::default()) && !nonce(1, 0).is_covered_by(&Marks::default()));
+        let zeroth =
+            Subject::Decision { group_id: GROUP, number: 0, body: DecisionBody::Close { process: Uuid::nil() } };
+        assert_eq!(zeroth.check(&GROUP, &places()), Err(SubjectError::Number));
     }
 
     #[test]

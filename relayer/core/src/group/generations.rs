@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::Addresses;
 use super::roster::Roster;
 use crate::Mix;
+use crate::bls::PublicKey;
 
 /// The rosters that a member knows, the group's opening included.
 #[derive(Clone, Debug)]
@@ -72,6 +73,16 @@ impl Generations {
     /// The roster that signs checkpoints once the switches of `addresses` are applied.
     pub fn active(&self, addresses: &Addresses) -> &Arc<Roster> {
         self.walk(addresses).fold(&self.genesis, |active, (_, next)| next.unwrap_or(active))
+    }
+
+    /// The roster whose members sign with a group key, where somebody asks for that key: the one that signs now, if it is its
+    /// key. Else the last one that signed with it, whose shares are kept while a contract or decisions ask for them. A
+    /// fresh key may be asked for before its switch; then it is the first roster that has it. The shares of any other roster
+    /// that was not switched to stay silent, so that parts of two sharings of one key never meet.
+    pub fn signing(&self, addresses: &Addresses, key: &PublicKey) -> Option<&Arc<Roster>> {
+        let holds = |roster: &&Arc<Roster>| roster.key().key() == key;
+        let signed = self.walk(addresses).filter_map(|(_, roster)| roster).filter(holds).last();
+        signed.or_else(|| self.all().find(holds))
     }
 
     /// The roster that would sign after one more switch, to `group`, if that brings in another one.
@@ -293,6 +304,25 @@ mod tests {
         assert_eq!(found(&refreshed, &[]).0, 0, "shares made anew for the same people wait for their switch, too");
         assert_eq!(found(&refreshed, &[A]), (1, vec![Some(0), Some(1)]));
         assert_eq!(found(&knowing([]), &[B, A]), (0, vec![Some(0), None, Some(0)]), "the same people can spend");
+    }
+
+    #[test]
+    fn a_key_should_be_signed_with_by_those_who_hold_it_now() {
+        let known = knowing([
+            plain(1, B),
+            plain(2, C),
+            roster(3, 3, C, 9, Marks::default()),
+            roster(4, 4, A, 9, Marks::default()),
+        ]);
+        let keys = [1, 9, 5].map(|key| *Dealing::from_seed(&[key; 32], 3, 4).expect("a dealing").group.key());
+        let signing = |groups: &[[u8; 4]]| {
+            keys.map(|key| known.signing(&switched(groups), &key).map(|roster| roster.generation()))
+        };
+        assert_eq!(signing(&[]), [Some(0), Some(3), None], "new shares of the same key are silent, a fresh key is not");
+        assert_eq!(signing(&[B]), [Some(1), Some(3), None]);
+        assert_eq!(signing(&[C]), [Some(2), Some(3), None], "one was passed over");
+        assert_eq!(signing(&[B, C, C]), [Some(2), Some(3), None], "the old key, for contracts that have it still");
+        assert_eq!(signing(&[B, C, C, A]), [Some(2), Some(4), None]);
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use lockstep_core::B256;
+use lockstep_core::bls::PublicKey;
 use lockstep_core::govern::Subject;
+use lockstep_core::group::roster::Roster;
 use lockstep_core::group::{Addresses, Generations, Group};
 use lockstep_core::operation::DecisionBody;
 use lockstep_core::trace::ChainId;
@@ -18,6 +21,7 @@ use crate::config::MemberConfig;
 use crate::evm::governance::{ContractState, read_contract, read_governed};
 use crate::evm::provider::{EvmProvider, provider};
 use crate::govern::{Constitution, words};
+use crate::keys::{Keyring, PublicShare};
 use crate::member::constitution;
 use crate::rosters::Turnover;
 use crate::startup::known_generations;
@@ -127,14 +131,19 @@ impl Desk {
         ProposalFile { says: self.words(&subject), digest, proposal: subject }
     }
 
-    /// Names of the members that approve, as far as this one was told.
-    pub(super) fn approvals(&self, row: &ProposalRow) -> Vec<String> {
+    /// Names of the members that approve, as far as this one was told: those of the roster that signs now.
+    pub(super) fn approvals(&self, row: &ProposalRow, signing: &Roster) -> Vec<String> {
         let mut indexes = row.approvals.clone();
         if row.approved_at.is_some() {
             indexes.insert(self.config.member);
         }
-        let name = |index: &u8| self.group.member(*index).map_or_else(|| index.to_string(), |one| one.name.clone());
+        let name = |index: &u8| signing.member(*index).map_or_else(|| index.to_string(), |one| one.name.clone());
         indexes.iter().map(name).collect()
+    }
+
+    /// The roster that signs now.
+    pub(super) async fn signing(&self) -> Result<Arc<Roster>, Failure> {
+        Ok(Arc::clone(self.known()?.active(&self.addresses().await?)))
     }
 
     /// What became of a proposal. What only a chain could say is left out where that cannot be reached.
@@ -207,18 +216,57 @@ impl Desk {
     }
 
     /// Refuses to let this member sign a switch to people of whom it does not know that they hold the key: were they to have no
-    /// shares of it, the old members would have to go on signing for coins that are no longer theirs.
+    /// shares of it, nobody could sign anything any more. Where it is one of them itself, it must hold its share.
     pub(super) async fn expect_roster(&self, subject: &Subject) -> Result<(), Failure> {
         let Subject::Decision { body: DecisionBody::Switch { group }, .. } = subject else { return Ok(()) };
-        if self.known()?.next(&self.addresses().await?, group).is_some() {
+        let known = self.known()?;
+        let Some(next) = known.next(&self.addresses().await?, group) else {
+            let folder = self.config.data.display();
+            return Err(Failure::new(
+                Exit::Negative,
+                anyhow!(
+                    "no ceremony is known here that gave these members, with this threshold, shares of the group's key: \
+                     `{folder}` has no certified roster of theirs (generation-<g>.toml) that is newer than the one that signs"
+                ),
+            ));
+        };
+        // A machine without the key file approves, and never signs.
+        if !self.config.keys.exists() {
             return Ok(());
         }
-        let folder = self.config.data.display();
+        let keys = Keyring::peek(&self.config.keys).map_err(Failure::configuration)?;
+        let seat = next.members().iter().find(|member| hex::encode(member.identity.as_bytes()) == keys.identity);
+        let Some(seat) = seat else { return Ok(()) };
+        let public = next.key().share(seat.index).map(PublicKey::compress);
+        let is_held = |held: &PublicShare| held.generation == next.generation() && Some(held.public_share) == public;
+        if keys.shares.iter().any(is_held) {
+            return Ok(());
+        }
         Err(Failure::new(
             Exit::Negative,
             anyhow!(
-                "no ceremony is known here that gave these members, with this threshold, shares of the group's key: \
-                 `{folder}` has no certified roster of theirs (generation-<g>.toml) that is newer than the one that signs"
+                "this member has a seat in generation {} and holds no share of it: it would sign nothing after the switch. \
+                 Take part in its ceremony (round {}) until it has ended here, or hold the next one",
+                next.generation(),
+                next.round()
+            ),
+        ))
+    }
+
+    /// Refuses what this member would never sign: the members before the last change may have signed something else under
+    /// the same number or nonce.
+    pub(super) async fn expect_free(&self, subject: &Subject, digest: B256) -> Result<(), Failure> {
+        let (slot, signing) = (subject.slot(), self.signing().await?);
+        let promised = self.store.promised_governance(slot).await.map_err(store)?;
+        if !slot.is_covered_by(&signing.marks()) || promised == Some(digest) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Exit::Negative,
+            anyhow!(
+                "{slot} may have been signed for before the members of generation {} came: they sign nothing else for it. \
+                 Propose it under the next number or nonce",
+                signing.generation()
             ),
         ))
     }

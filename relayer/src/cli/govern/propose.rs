@@ -33,10 +33,10 @@ pub struct ProposeArgs {
     #[command(flatten)]
     pub member: MemberArgs,
     /// Where to write the proposal [default: its number or nonce, in this folder]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// The decision's number, or the contract's governance nonce [default: the next]
-    #[arg(long, value_name = "N")]
+    #[arg(long, global = true, value_name = "N")]
     pub number: Option<u64>,
     /// What.
     #[command(subcommand)]
@@ -239,7 +239,7 @@ fn write_new(path: &Path, file: &super::desk::ProposalFile) -> anyhow::Result<()
     written.with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-/// One above all that acted or were proposed here.
+/// One above all that acted, were proposed here, or may have been signed before this member came.
 async fn next_number(desk: &Desk) -> Result<u64, Failure> {
     let acted = desk.acted().await?.into_iter().map(|decision| decision.number);
     let rows = desk.store.proposals().await.map_err(store)?;
@@ -247,7 +247,9 @@ async fn next_number(desk: &Desk) -> Result<u64, Failure> {
         Subject::Decision { number, .. } => Some(number),
         Subject::Action { .. } => None,
     });
-    Ok(acted.chain(proposed).max().unwrap_or(0).saturating_add(1))
+    let known = desk.known()?;
+    let marks = known.all().map(|roster| roster.marks().decision);
+    Ok(acted.chain(proposed).chain(marks).max().unwrap_or(0).saturating_add(1))
 }
 
 enum Target {
@@ -364,7 +366,7 @@ async fn possession(desk: &Desk, chain: Option<ChainId>, path: &Path) -> Result<
     let local = Local::new(directory, keys.keys().identity.clone(), Arc::new(unix_seconds));
     let local = local.map_err(Failure::configuration)?;
     let peers = PeerClient::new(local, &desk.config.peer).map_err(Failure::configuration)?.of_generation(generation);
-    let ask = AskGovernance::Possession { chain, generation, key };
+    let ask = AskGovernance::Possession { chain, roster: roster.digest(), key };
     let mut parts = Vec::new();
     let mut missing = Vec::new();
     // This member's own service answers like the others.
