@@ -21,9 +21,11 @@ use lockstep_core::group::roster::{Mark, Marks, Roster};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::govern::Governance;
 use crate::keys::Keyring;
 use crate::peer::{Directory, Local, PeerClient, PeerConfig, PeerError};
-use crate::store::{CeremonyRow, Store, StoreError};
+use crate::rosters::Rosters;
+use crate::store::{CeremonyRow, Leave, Store, StoreError};
 
 use run::{Brings, Made, Means, Part};
 
@@ -35,6 +37,8 @@ pub use speak::{Speaker, Traffic};
 
 /// How often the running service looks for a ceremony that was approved.
 const LOOK: Duration = Duration::from_millis(300);
+/// How often it is tried to empty the database's log; each try waits for readers by itself.
+const EMPTY_TRIES: u32 = 20;
 /// How long a service goes on answering in a ceremony that has ended for it.
 const LINGER_SERVICE: Duration = Duration::from_secs(600);
 /// How long the command does so, when somebody has not heard everything yet.
@@ -65,6 +69,8 @@ pub struct Ceremonies {
     means: Means,
     ring: Keyring,
     places: Places,
+    /// What the running service knows besides; a command knows its database only.
+    service: Option<(Rosters, Governance)>,
 }
 
 impl Ceremonies {
@@ -83,7 +89,12 @@ impl Ceremonies {
         // Well within the time-out, so that a late answer is a silent participant and not a slow one.
         let wait = config.timeout().checked_div(2).unwrap_or_default();
         let peers = PeerClient::new(local, config)?;
-        Ok(Self { means: Means { store, speaker, peers, wait }, ring, places })
+        Ok(Self { means: Means { store, speaker, peers, wait }, ring, places, service: None })
+    }
+
+    /// The same for the running service: it sees which generation signs, and where the contracts stand.
+    pub fn of_service(self, rosters: Rosters, governance: Governance) -> Self {
+        Self { service: Some((rosters, governance)), ..self }
     }
 
     /// What answers the participants.
@@ -99,7 +110,9 @@ impl Ceremonies {
     /// logged and shown, and stops nothing else.
     pub async fn serve(self, made: impl Fn(Roster) + Send, stop: CancellationToken) -> Result<(), StoreError> {
         let mut last = None;
+        self.tidy().await?;
         while !stop.is_cancelled() {
+            self.give_up_overtaken().await?;
             let newest = self.means.store.ceremonies().await?.pop().filter(|row| last != Some(row.digest));
             let row = match newest {
                 Some(row) if self.may_promise().await? => row,
@@ -139,12 +152,23 @@ impl Ceremonies {
     /// # Errors
     /// Why this member cannot take part, or what failed: [`CeremonyError::Failed`] names who is to blame.
     pub async fn finish(&self, row: &CeremonyRow, stop: &CancellationToken) -> Result<Option<Ended>, CeremonyError> {
+        self.tidy().await?;
         self.supersede(row).await?;
-        let (plan, brings) = self.prepare(row).await?;
+        let plan = Plan::parse(&row.proposal)?;
+        let before = self.means.store.ceremony_outcome::<Ended>(row.digest).await?;
+        if let Some(ended) = before.clone().filter(|ended| !matches!(ended, Ended::Done { .. })) {
+            return Err(CeremonyError::GivenUp(ended));
+        }
+        let brings = self.brings(&plan, before.is_none()).await?;
         let mut part = Part::begin(self.means.clone(), row.clone(), &plan, brings).await?;
-        let Some(made) = part.until_made(Some(LINGER_COMMAND), stop).await? else { return Ok(None) };
-        let ended = self.keep(row, &plan, &made).await?;
-        drop(made);
+        let ended = match before {
+            // Others may still need what it said, and be shown what they lack.
+            Some(ended) => ended,
+            None => {
+                let Some(made) = part.until_made(Some(LINGER_COMMAND), stop).await? else { return Ok(None) };
+                self.keep(row, &plan, &made).await?
+            }
+        };
         part.linger(LINGER_COMMAND, stop).await?;
         Ok(Some(ended))
     }
@@ -155,13 +179,16 @@ impl Ceremonies {
         made: &(impl Fn(Roster) + Send),
         stop: &CancellationToken,
     ) -> Result<(), CeremonyError> {
-        let (plan, brings) = self.prepare(row).await?;
-        if self.means.store.ceremony_outcome::<Ended>(row.digest).await?.is_some() {
-            // What was said stays to be heard by who was away.
-            let participants = plan.participants(brings.previous.as_ref());
-            self.directory().admit(row.digest, participants);
+        let plan = Plan::parse(&row.proposal)?;
+        if let Some(ended) = self.means.store.ceremony_outcome::<Ended>(row.digest).await? {
+            if let Ended::Done { .. } = ended {
+                // What was said stays to be heard by who was away.
+                let participants = plan.participants(self.places.previous(&plan)?.as_ref());
+                self.directory().admit(row.digest, participants);
+            }
             return Ok(());
         }
+        let brings = self.brings(&plan, true).await?;
         info!(ceremony = %row.digest, round = row.round, generation = row.generation, "taking part in a ceremony");
         let over = stop.child_token();
         let part = async {
@@ -179,11 +206,11 @@ impl Ceremonies {
         outcome
     }
 
-    /// Ends a ceremony when the operator approves a later one.
+    /// Ends a ceremony when the operator approves a later one, or when the group signs with what a later one made.
     async fn until_superseded(&self, row: &CeremonyRow, over: &CancellationToken) -> Result<(), StoreError> {
         while !over.is_cancelled() {
             let newest = self.means.store.ceremonies().await?.pop();
-            if newest.is_some_and(|newest| newest.digest != row.digest) {
+            if newest.is_some_and(|newest| newest.digest != row.digest) || self.is_overtaken(row) {
                 over.cancel();
             }
             tokio::select! {
@@ -198,34 +225,106 @@ impl Ceremonies {
     async fn supersede(&self, newest: &CeremonyRow) -> Result<(), StoreError> {
         for row in self.means.store.open_ceremonies().await? {
             if row.round < newest.round {
-                self.means.store.finish_ceremony(row.digest, &Ended::Superseded { by: newest.digest }).await?;
-                self.directory().dismiss(row.digest);
+                self.give_up(&row, &Ended::Superseded { by: newest.digest }).await?;
             }
         }
         Ok(())
     }
 
-    async fn prepare(&self, row: &CeremonyRow) -> Result<(Plan, Brings), CeremonyError> {
-        let plan = Plan::parse(&row.proposal)?;
-        let previous = self.places.previous(&plan)?;
+    /// True where the group has signed with the outcome of a later round, in which this member may have no part.
+    fn is_overtaken(&self, row: &CeremonyRow) -> bool {
+        self.service.as_ref().is_some_and(|(rosters, _)| rosters.signed_round() > row.round)
+    }
+
+    async fn give_up_overtaken(&self) -> Result<(), StoreError> {
+        let Some((rosters, _)) = &self.service else { return Ok(()) };
+        let round = rosters.signed_round();
+        if round == 0 || !self.means.store.may_promise() {
+            return Ok(());
+        }
+        for row in self.means.store.open_ceremonies().await? {
+            if row.round < round {
+                self.give_up(&row, &Ended::Overtaken { round }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a ceremony without an outcome for this member, and forgets all of it.
+    async fn give_up(&self, row: &CeremonyRow, ended: &Ended) -> Result<(), StoreError> {
+        self.means.store.finish_ceremony(row.digest, ended, Leave::Nothing).await?;
+        self.empty_log().await?;
+        self.directory().dismiss(row.digest);
+        info!(ceremony = %row.digest, ?ended, "ceremony given up");
+        Ok(())
+    }
+
+    /// Forgets what a crash left of ceremonies that have ended, between their outcome and the end of what gives secrets back.
+    async fn tidy(&self) -> Result<(), StoreError> {
+        let store = &self.means.store;
+        let mut any = false;
+        for row in store.ceremonies().await? {
+            let Some(ended) = store.ceremony_outcome::<Ended>(row.digest).await? else { continue };
+            let leave = if matches!(ended, Ended::Done { .. }) { Leave::Public } else { Leave::Nothing };
+            any = true;
+            if store.forget_ceremony(row.digest, leave).await? {
+                warn!(ceremony = %row.digest, "secrets of an ended ceremony were still there: forgotten now");
+            }
+        }
+        // The crash may have come behind the deletion, too.
+        if any { self.empty_log().await } else { Ok(()) }
+    }
+
+    /// Takes deleted rows out of the files.
+    async fn empty_log(&self) -> Result<(), StoreError> {
+        for _ in 0..EMPTY_TRIES {
+            if self.means.store.empty_log().await? {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        warn!("the database's log cannot be emptied, for it is read all the time: the next start does it");
+        Ok(())
+    }
+
+    /// What this member brings; its share only where it may still have to deal.
+    async fn brings(&self, plan: &Plan, deals: bool) -> Result<Brings, CeremonyError> {
+        let previous = self.places.previous(plan)?;
         let keys = self.ring.keys();
         let old = previous.as_ref().filter(|_| plan.proposal.kind() == Kind::Reshare);
         let is_old = old.is_some_and(|old| old.member_by_identity(keys.identity.verifying_key().as_bytes()).is_some());
         let generation = old.map_or(0, Roster::generation);
-        let share =
-            is_old.then(|| self.ring.share(generation).ok_or(CeremonyError::NoShare { generation })).transpose()?;
-        let brings = Brings {
+        let share = (is_old && deals)
+            .then(|| self.ring.share(generation).ok_or(CeremonyError::NoShare { generation }))
+            .transpose()?;
+        Ok(Brings {
             identity: keys.identity.clone(),
             share: share.map(|share| share.secret),
             previous,
-            marks: marks(&self.means.store).await?,
-        };
-        Ok((plan, brings))
+            marks: self.marks().await?,
+        })
+    }
+
+    /// What the group signed, as far as this member knows. A decision's number counts as soon as it was promised, for the next
+    /// one can be taken. A contract's nonce counts when the group has signed for it: a nonce cannot be left out, so one that
+    /// too few have promised must stay free for who promised nothing.
+    async fn marks(&self) -> Result<Marks, StoreError> {
+        let store = &self.means.store;
+        let newest = store.newest_signed().await?;
+        let checkpoint = newest.map(|(checkpoint, signature)| Mark { checkpoint, signature });
+        let mut governance = store.signed_nonces().await?;
+        for (chain, state) in self.service.iter().flat_map(|(_, governance)| governance.contracts()) {
+            let next = governance.entry(chain).or_default();
+            *next = state.nonce.max(*next);
+        }
+        governance.retain(|_, next| *next > 0);
+        Ok(Marks { checkpoint, decision: store.highest_decision().await?, governance })
     }
 
     async fn keep(&self, row: &CeremonyRow, plan: &Plan, made: &Made) -> Result<Ended, CeremonyError> {
         let ended = keep::keep(&self.places, &self.ring, plan, made)?;
-        self.means.store.finish_ceremony(row.digest, &ended).await?;
+        self.means.store.finish_ceremony(row.digest, &ended, Leave::Public).await?;
+        self.empty_log().await?;
         info!(ceremony = %row.digest, generation = made.roster.generation(), roster = %made.roster.digest(), "ceremony done");
         Ok(ended)
     }
@@ -233,13 +332,6 @@ impl Ceremonies {
     const fn directory(&self) -> &Directory {
         self.means.peers.directory()
     }
-}
-
-/// What the group signed, as far as this member knows.
-async fn marks(store: &Store) -> Result<Marks, StoreError> {
-    let newest = store.newest_signed().await?;
-    let checkpoint = newest.map(|(checkpoint, signature)| Mark { checkpoint, signature });
-    Ok(Marks { checkpoint, ..Marks::default() })
 }
 
 /// All ceremonies that a member's database knows, oldest first.

@@ -138,12 +138,13 @@ impl Parts {
         let rosters = Rosters::new(own, known, driver.addresses(), directory.clone());
         let local = Local::new(directory, secrets.identity, seconds).map_err(MemberError::Peer)?;
         let places = Places { group: config.group.clone(), data: config.data.clone() };
-        let ceremonies = Ceremonies::new(store.clone(), local.clone(), &config.peer, keys.clone(), places);
-        let ceremonies = ceremonies.map_err(MemberError::PeerClient)?;
         let peers = PeerClient::new(local.clone(), &config.peer).map_err(MemberError::PeerClient)?;
         let spend = PrivateKey::from_ed25519_seed(secrets.ledger.spend_private_key.expose());
-        let signer = Signer::new(rosters.clone(), keys, store.clone());
+        let signer = Signer::new(rosters.clone(), keys.clone(), store.clone());
         let governance = Governance::new(constitution(&group)?, signer.clone(), store.clone());
+        let ceremonies = Ceremonies::new(store.clone(), local.clone(), &config.peer, keys, places);
+        let ceremonies = ceremonies.map_err(MemberError::PeerClient)?;
+        let ceremonies = ceremonies.of_service(rosters.clone(), governance.clone());
         let checkpoints = Checkpoints::new(group.id(), signer.clone(), store.clone(), peers.clone());
         let (ledger, kernel) = (Arc::new(ledger), Arc::new(kernel));
         let evm = secrets.evm;

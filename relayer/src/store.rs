@@ -28,7 +28,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Row, SqlStr};
 use thiserror::Error;
 
-pub use ceremonies::{CeremonyItem, CeremonyRow, CeremonyStep};
+pub use ceremonies::{CeremonyItem, CeremonyRow, CeremonyStep, Leave};
 pub use erasures::Erasure;
 pub use governance::{ActedDecision, GroupSigned, ProposalRow, SigningSwitch};
 pub use guards::{GuardError, LogError, Pledge, Restored};
@@ -141,6 +141,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What is deleted is overwritten with zeros: sealed shares are among it.
+            .pragma("secure_delete", "on")
             .busy_timeout(BUSY_TIMEOUT);
         let writer =
             SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(opening)?;

@@ -27,7 +27,7 @@ mod terms;
 mod testing;
 
 pub use ceremony::{Ceremony, CeremonyError, Setup};
-pub use item::{Binding, Body, Commitment, Item, ItemError, Receipt};
+pub use item::{Binding, Body, Commitment, Item, ItemError, Receipt, carries_share};
 pub use outcome::{ObserveError, observe};
 pub use proposal::{Deadlines, Kind, Proposal, ProposalError, ProposalFile, ProposalMember, tolerated};
 pub use report::{Effect, Failure, Fault, FaultKind, MemberProgress, Phase, Progress, Receivers, Record, Step};

@@ -36,17 +36,11 @@ pub(super) fn previous(places: &Places, plan: &Plan) -> Result<Option<Roster>, K
 }
 
 /// Keeps the share first, then the file: a member with a share and without a file does the ceremony's end again.
+///
+/// Where an earlier round of the same generation came to an end for this member, though the others went on to this one, both
+/// give way: of two rosters of a generation the later round counts.
 pub(super) fn keep(places: &Places, ring: &Keyring, plan: &Plan, made: &Made) -> Result<Ended, KeepError> {
     let Made { roster, share } = made;
-    if let Some(secret) = share {
-        ring.save_share(&HeldShare {
-            group_id: roster.group_id(),
-            generation: roster.generation(),
-            threshold: roster.key().threshold(),
-            group_key: *roster.key().key(),
-            secret: Arc::clone(secret),
-        })?;
-    }
     let (path, text) = match (&plan.terms, plan.proposal.kind()) {
         (Some(terms), Kind::First) => (places.group.clone(), toml::to_string(&terms.group_file(roster))?),
         _ => {
@@ -54,7 +48,25 @@ pub(super) fn keep(places: &Places, ring: &Keyring, plan: &Plan, made: &Made) ->
             (roster_path(&places.data, roster.generation()), toml::to_string(&file)?)
         }
     };
-    write_once(&path, &text)?;
+    let before = read_roster(&path).ok();
+    // The same outcome may have come as a file of another member, with other signatures in its certificate.
+    let is_same =
+        before.as_ref().is_some_and(|before| (before.digest(), before.round()) == (roster.digest(), roster.round()));
+    if !is_same && !before.is_some_and(|before| roster.supersedes(&before)) {
+        check_same(&path, &text)?;
+    }
+    if let Some(secret) = share {
+        ring.renew_share(&HeldShare {
+            group_id: roster.group_id(),
+            generation: roster.generation(),
+            threshold: roster.key().threshold(),
+            group_key: *roster.key().key(),
+            secret: Arc::clone(secret),
+        })?;
+    }
+    if !is_same {
+        write_whole(&path, &text)?;
+    }
     Ok(Ended::Done {
         roster: roster.digest(),
         group_key: hex::encode(roster.key().key().compress()),
@@ -72,24 +84,30 @@ pub fn check_free(path: &Path, group_id: B256) -> Result<(), KeepError> {
     if is_free { Ok(()) } else { Err(KeepError::Exists { path: path.display().to_string() }) }
 }
 
-/// Writes a file whole, or finds that it has this text already.
-fn write_once(path: &Path, text: &str) -> Result<(), KeepError> {
+/// Refuses a file that is there and has another text.
+fn check_same(path: &Path, text: &str) -> Result<(), KeepError> {
+    match std::fs::read_to_string(path) {
+        Ok(found) if found != text => Err(KeepError::Exists { path: path.display().to_string() }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(KeepError::Write { path: path.display().to_string(), source })
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes a file whole or not at all.
+fn write_whole(path: &Path, text: &str) -> Result<(), KeepError> {
     let write = |source| KeepError::Write { path: path.display().to_string(), source };
     let parent = folder(path);
     std::fs::create_dir_all(parent).map_err(write)?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.new", std::process::id()));
     let beside = PathBuf::from(beside);
-    let linked = write_synced(&beside, text).and_then(|()| std::fs::hard_link(&beside, path));
-    let _ = std::fs::remove_file(&beside);
-    match linked {
-        Ok(()) => File::open(parent).and_then(|folder| folder.sync_all()).map_err(write),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let found = std::fs::read_to_string(path).map_err(write)?;
-            if found == text { Ok(()) } else { Err(KeepError::Exists { path: path.display().to_string() }) }
-        }
-        Err(error) => Err(write(error)),
+    let moved = write_synced(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+    if moved.is_err() {
+        let _ = std::fs::remove_file(&beside);
     }
+    moved.and_then(|()| File::open(parent)?.sync_all()).map_err(write)
 }
 
 fn write_synced(path: &Path, text: &str) -> io::Result<()> {

@@ -1,5 +1,7 @@
 //! What operators see of a ceremony: who is how far, and who is missing, by name.
 
+use std::fmt;
+
 use lockstep_core::dkg::{Phase, Progress, Step};
 use lockstep_core::{B256, Uuid};
 use serde::{Deserialize, Serialize};
@@ -117,6 +119,21 @@ pub enum Ended {
         /// That round's ceremony.
         by: B256,
     },
+    /// The group signs with what a later round made, and this member was not asked to take part in it.
+    Overtaken {
+        /// That round.
+        round: u32,
+    },
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done { file, .. } => write!(f, "the ceremony has ended: see `{file}`"),
+            Self::Superseded { by } => write!(f, "the operator approved the later ceremony {by} instead"),
+            Self::Overtaken { round } => write!(f, "the group signs with the outcome of round {round}"),
+        }
+    }
 }
 
 /// One ceremony, all that `lockstep ceremony status` knows of it.

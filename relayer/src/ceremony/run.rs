@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::keep::KeepError;
 use super::listen::{Heard, Line, Lines, farewell, listen};
 use super::plan::{Plan, PlanError};
-use super::progress::Shown;
+use super::progress::{Ended, Shown};
 use super::speak::Speaker;
 use crate::clock;
 use crate::keys::system_entropy;
@@ -348,6 +348,9 @@ pub enum CeremonyError {
     /// What the member brings does not fit the proposal, or its rows are not its own.
     #[error("this member cannot take part in the ceremony")]
     Protocol(#[from] dkg::CeremonyError),
+    /// A ceremony that this member takes no part in any more.
+    #[error("{0}: what this member had of it is gone")]
+    GivenUp(Ended),
     /// Too many did wrong, or nothing.
     #[error("{0}")]
     Failed(Box<Failure>),

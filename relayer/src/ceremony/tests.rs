@@ -14,7 +14,9 @@ use crate::clock;
 use crate::config::{read_roster, roster_path};
 use crate::keys::{self, Cost, MemberKeys, Passphrase, XIN};
 use crate::peer::{Clock, ceremony_router};
-use crate::store::SigningSwitch;
+use crate::store::{CeremonyStep, SigningSwitch};
+
+mod ended;
 
 /// A member to be: everything of it that outlives its process.
 struct Home {

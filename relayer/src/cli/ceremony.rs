@@ -416,6 +416,7 @@ async fn take_part(
             Ok(Exit::Done)
         }
         Ok(_) => Err(Failure::new(Exit::TryAgain, anyhow!("interrupted: join again to go on where this stopped"))),
+        Err(error @ CeremonyError::GivenUp(_)) => Err(Failure::new(Exit::Negative, error)),
         Err(error @ (CeremonyError::Failed(_) | CeremonyError::Store(_))) => Err(Failure::new(Exit::TryAgain, error)),
         Err(error) => Err(Failure::configuration(error)),
     }

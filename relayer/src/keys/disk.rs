@@ -79,8 +79,11 @@ fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<(PathBuf, PathBuf)> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(folder)?;
     let beside = with_suffix(path, ".new");
-    // What a crash left behind.
-    let _ = std::fs::remove_file(&beside);
+    // What a crash left behind may hold a share that is erased by now.
+    if let Ok(left) = OpenOptions::new().write(true).open(&beside) {
+        wipe(left)?;
+        std::fs::remove_file(&beside)?;
+    }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
@@ -151,6 +154,12 @@ mod tests {
         assert_eq!(std::fs::read(&witness).expect("read"), [0; 10]);
         let names: Vec<_> = std::fs::read_dir(folder.path().join("keys")).expect("a folder").collect();
         assert_eq!(names.len(), 1, "nothing is left beside it");
+
+        std::fs::write(with_suffix(&path, ".new"), b"written before a crash").expect("written");
+        let left = folder.path().join("left");
+        std::fs::hard_link(with_suffix(&path, ".new"), &left).expect("linked");
+        replace(&path, b"newest").expect("replaced");
+        assert_eq!(std::fs::read(&left).expect("read"), [0; 22]);
     }
 
     #[test]

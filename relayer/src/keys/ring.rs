@@ -125,6 +125,19 @@ impl Keyring {
         self.change(|keys| keys.hold(share.clone()))
     }
 
+    /// Keeps a share in the place of another one of the same generation, which an earlier round of its ceremony made.
+    ///
+    /// # Errors
+    /// Refuses a share of another group than those that are held.
+    pub fn renew_share(&self, share: &HeldShare) -> Result<(), KeyError> {
+        self.change(|keys| {
+            if keys.shares.get(&share.generation).is_some_and(|held| held.public() != share.public()) {
+                keys.shares.remove(&share.generation);
+            }
+            keys.hold(share.clone())
+        })
+    }
+
     /// Forgets the share of a generation, here and in the file, whose old bytes are overwritten where the file system allows
     /// it; backups keep theirs. False where there was none. Other clones of the share must be dropped by who holds them.
     ///

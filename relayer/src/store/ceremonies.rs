@@ -8,6 +8,10 @@ use sqlx::Row;
 
 use super::{Pledge, Store, StoreError, body, hash, signed, text, unsigned};
 
+mod forget;
+
+pub use forget::Leave;
+
 /// A ceremony that the operator approved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CeremonyRow {
@@ -199,17 +203,6 @@ impl Store {
         self.ceremony_text("select progress from ceremonies where digest = $1", digest, "progress").await
     }
 
-    /// Ends a ceremony. It keeps the first outcome it gets.
-    ///
-    /// # Errors
-    /// Reports what SQLite reports.
-    pub async fn finish_ceremony(&self, digest: B256, outcome: &(impl Serialize + Sync)) -> Result<(), StoreError> {
-        let update = sqlx::query("update ceremonies set outcome = $2 where digest = $1 and outcome is null");
-        let mut tx = self.writing().await?;
-        update.bind(digest.as_slice()).bind(text(outcome, "outcome")?).execute(&mut *tx).await?;
-        Ok(tx.commit().await?)
-    }
-
     /// How a ceremony ended; `None` while it has not.
     ///
     /// # Errors
@@ -251,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    fn approval(round: u32) -> CeremonyRow {
+    pub(super) fn approval(round: u32) -> CeremonyRow {
         CeremonyRow {
             digest: B256::left_padding_from(&round.to_be_bytes()),
             generation: 1,
@@ -315,7 +308,7 @@ mod tests {
         assert_eq!(store.ceremony_outcome::<String>(row.digest).await.expect("none"), None);
         store.save_ceremony_progress(row.digest, &"dealing").await.expect("kept");
         for outcome in ["done", "failed"] {
-            store.finish_ceremony(row.digest, &outcome).await.expect("kept");
+            store.finish_ceremony(row.digest, &outcome, Leave::Public).await.expect("kept");
         }
         assert_eq!(store.ceremony_outcome(row.digest).await.expect("one"), Some("done".to_owned()));
         assert_eq!(store.ceremony_progress(row.digest).await.expect("one"), Some("dealing".to_owned()));

@@ -20,7 +20,7 @@ use super::adapter::Polynomial;
 use super::item::{Body, Commitment, Item, ItemError};
 use super::outcome::CheckedLog;
 use super::proposal::{Kind, Proposal, ProposalError};
-use super::report::{Effect, Fault, FaultKind, Phase, Receivers, Record};
+use super::report::{Effect, Fault, FaultKind, ITEM, OUTCOME, Phase, ROSTER, Receivers, Record, SEED, VOTE};
 use super::seal::{SEALED, open, seal};
 use super::terms::Terms;
 use crate::bls::{BlsError, SecretKey, SecretShare};
@@ -130,13 +130,6 @@ struct Outcome {
     ready: Body,
 }
 
-/// Kinds of records.
-const SEED: u8 = 0;
-const ITEM: u8 = 1;
-const VOTE: u8 = 2;
-const OUTCOME: u8 = 3;
-const ROSTER: u8 = 4;
-
 impl Ceremony {
     /// Takes part from now on. The seed is 32 bytes of entropy for this ceremony alone: with it the member's secrets of the
     /// ceremony are known. It is kept as a record, sealed to the member's identity key.
@@ -145,6 +138,7 @@ impl Ceremony {
     /// A proposal that does not follow the roster, a member that has no part in it, or a share that is missing or another's.
     pub fn start(setup: Setup, seed: &[u8; 32]) -> Result<(Self, Vec<Effect>), CeremonyError> {
         let mut ceremony = Self::new(setup, seed)?;
+        ceremony.prepare()?;
         let context = seed_context(&ceremony.terms);
         let sealed = seal(seed, &ceremony.identity.verifying_key(), &context, seed);
         ceremony.keep(SEED, &sealed);
@@ -156,9 +150,15 @@ impl Ceremony {
 
     /// Goes on after a restart, from the records in the order in which they came. Publishes again what it had published.
     ///
+    /// A ceremony that had an outcome may have lost its secret records ([`Record::is_secret`]). It needs no share then, and
+    /// gives none: it goes on showing to others what they lack.
+    ///
     /// # Errors
     /// As [`Ceremony::start`], and records that are not this ceremony's.
     pub fn restore(setup: Setup, records: &[Record]) -> Result<(Self, Vec<Effect>), CeremonyError> {
+        if !records.is_empty() && !records.iter().any(Record::is_secret) {
+            return Self::reopen(setup, records);
+        }
         let (first, rest) = records.split_first().ok_or(CeremonyError::Record { place: 0 })?;
         let sealed: &[u8; SEALED] = match first.as_bytes().split_first() {
             Some((&SEED, sealed)) => sealed.try_into().map_err(|_| CeremonyError::Record { place: 0 })?,
@@ -167,14 +167,40 @@ impl Ceremony {
         let terms = Terms::new(setup.proposal.clone(), setup.previous.clone())?;
         let seed = open(sealed, &setup.identity, &seed_context(&terms)).ok_or(CeremonyError::Seed)?;
         let mut ceremony = Self::new(setup, &seed)?;
-        ceremony.kept.extend(records.iter().map(|record| keccak256(record.as_bytes())));
-        ceremony.say(Body::Join, Receivers::All);
-        for (place, record) in (1..).zip(rest) {
-            ceremony.remember(record).ok_or(CeremonyError::Record { place })?;
+        ceremony.prepare()?;
+        ceremony.recall(1, records, rest)?;
+        ceremony.advance();
+        let effects = ceremony.take();
+        Ok((ceremony, effects))
+    }
+
+    /// Goes on without secrets, behind the end.
+    fn reopen(setup: Setup, records: &[Record]) -> Result<(Self, Vec<Effect>), CeremonyError> {
+        let mut ceremony = Self::new(Setup { share: None, ..setup }, &[0; 32])?;
+        ceremony.done = true;
+        ceremony.recall(0, records, records)?;
+        let roster = ceremony.roster.as_ref().ok_or(CeremonyError::Unfinished)?;
+        let ready = ceremony.agreed.filter(|_| ceremony.player.is_some()).map(|set| Body::Ready {
+            set,
+            roster: roster.digest(),
+            marks: roster.marks().digest(),
+        });
+        if let Some(ready) = ready {
+            ceremony.say(ready, Receivers::All);
         }
         ceremony.advance();
         let effects = ceremony.take();
         Ok((ceremony, effects))
+    }
+
+    /// Takes records back in, the first of them at `place`.
+    fn recall(&mut self, place: usize, all: &[Record], rest: &[Record]) -> Result<(), CeremonyError> {
+        self.kept.extend(all.iter().map(|record| keccak256(record.as_bytes())));
+        self.say(Body::Join, Receivers::All);
+        for (place, record) in (place..).zip(rest) {
+            self.remember(record).ok_or(CeremonyError::Record { place })?;
+        }
+        Ok(())
     }
 
     fn new(setup: Setup, seed: &[u8; 32]) -> Result<Self, CeremonyError> {
@@ -185,7 +211,7 @@ impl Ceremony {
         if dealer.is_none() && player.is_none() {
             return Err(CeremonyError::Stranger);
         }
-        let mut ceremony = Self {
+        Ok(Self {
             identity,
             me,
             dealer,
@@ -216,9 +242,7 @@ impl Ceremony {
             wants: BTreeMap::new(),
             effects: Vec::new(),
             terms,
-        };
-        ceremony.prepare()?;
-        Ok(ceremony)
+        })
     }
 
     /// Makes the own polynomial. Nothing of it is said yet.
@@ -358,6 +382,9 @@ pub enum CeremonyError {
     /// A seed that this identity key does not open.
     #[error("the ceremony's seed is sealed to another identity key, or belongs to another proposal")]
     Seed,
+    /// Neither a seed nor an outcome.
+    #[error("the ceremony's secrets are gone, and it has no outcome")]
+    Unfinished,
     /// A record that is not of this ceremony.
     #[error("record {place} of the ceremony is not one")]
     Record {

@@ -280,6 +280,12 @@ impl Body {
     }
 }
 
+/// True for the bytes of a dealing, whoever wrote them: it holds a share, sealed to its receiver, that must not outlive the
+/// ceremony. All other items are public.
+pub fn carries_share(item: &[u8]) -> bool {
+    item.starts_with(tag("dealing").as_slice())
+}
+
 /// All last words of domains.
 const WHATS: [&str; 8] = ["join", "dealing", "ack", "log", "set", "vote", "ready", "want"];
 

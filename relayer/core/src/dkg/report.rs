@@ -5,6 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::item::carries_share;
 use super::proposal::Deadlines;
 use crate::bls::SecretShare;
 use crate::group::roster::Roster;
@@ -46,6 +47,13 @@ pub enum Receivers {
     One([u8; 32]),
 }
 
+/// Kinds of records: the first byte.
+pub(super) const SEED: u8 = 0;
+pub(super) const ITEM: u8 = 1;
+pub(super) const VOTE: u8 = 2;
+pub(super) const OUTCOME: u8 = 3;
+pub(super) const ROSTER: u8 = 4;
+
 /// A row of the member's memory of a ceremony. It holds no secret in the clear: seed and shares are sealed to the member's
 /// own identity key.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,6 +68,17 @@ impl Record {
     /// A row as it was stored; whoever restores from it judges it.
     pub const fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
+    }
+
+    /// True for the seed and for dealings: with the member's identity key they give its share back, and with its own dealing
+    /// the share before as well. Such a row must be gone once the ceremony has ended; a member that has its outcome goes on
+    /// without it.
+    pub fn is_secret(&self) -> bool {
+        match self.0.split_first() {
+            Some((&SEED, _)) => true,
+            Some((&ITEM, item)) => carries_share(item),
+            Some(_) | None => false,
+        }
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) fn table(report: Option<&Report>) -> String {
     match (&report.outcome, &report.progress) {
         (Some(Ended::Done { roster, file, .. }), _) => lines.push(format!("done: roster {roster} in {file}")),
         (Some(Ended::Superseded { by }), _) => lines.push(format!("given up for ceremony {by}")),
+        (Some(Ended::Overtaken { round }), _) => lines.push(format!("given up: round {round} made what signs now")),
         (None, None) => lines.push("approved; this member has not taken part yet".into()),
         (None, Some(shown)) => lines.push(line(shown)),
     }

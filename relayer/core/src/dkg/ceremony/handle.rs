@@ -6,9 +6,9 @@ use ed25519_dalek::VerifyingKey;
 use super::super::adapter::check_dealing;
 use super::super::item::{Body, Commitment, Item, ItemError};
 use super::super::outcome::CheckedLog;
-use super::super::report::{FaultKind, Receivers};
+use super::super::report::{FaultKind, ITEM, Receivers};
 use super::super::seal::{SEALED, open};
-use super::{Ceremony, HeldDealing, HeldLog, ITEM};
+use super::{Ceremony, HeldDealing, HeldLog};
 use crate::account::MEMBERS_MAX;
 use crate::bls::SecretKey;
 

@@ -8,9 +8,9 @@ use super::super::adapter::{interpolate, sum};
 use super::super::item::{Body, Item, Receipt, WANTS_MAX};
 use super::super::outcome::{CheckedLog, public};
 use super::super::proposal::Kind;
-use super::super::report::{Effect, Failure, Fault, FaultKind, Phase, Receivers};
+use super::super::report::{Effect, Failure, Fault, FaultKind, ITEM, OUTCOME, Phase, ROSTER, Receivers, VOTE};
 use super::super::seal::seal;
-use super::{Ceremony, HeldLog, ITEM, OUTCOME, Outcome, ROSTER, VOTE};
+use super::{Ceremony, HeldLog, Outcome};
 use crate::bls::{SecretKey, SecretShare};
 use crate::group::Member;
 use crate::group::roster::Certificate;
@@ -175,7 +175,7 @@ impl Ceremony {
 
     /// Follows a set that a quorum voted for, also when it did not vote itself, and says so when it holds its share.
     fn agree(&mut self) {
-        if self.outcome.is_some() {
+        if self.outcome.is_some() || self.done {
             return;
         }
         self.agreed = self.agreed.or_else(|| self.elected());

@@ -4,6 +4,7 @@ use alloy_primitives::{U256, uint};
 
 use super::*;
 use crate::bls::default_threshold;
+use crate::dkg::carries_share;
 use crate::dkg::testing::{Network, first, key, next, proposal, proposal_file, roster, setup, signed};
 
 /// The order of G1 and G2.
@@ -54,6 +55,50 @@ fn members_should_make_a_key_and_hand_it_on() {
         let public = share.as_ref().map(|share| (share.public_key(), share.index()));
         assert!(public.is_none_or(|(public, index)| new.key().share(index) == Some(&public)));
     }
+}
+
+/// With an outcome, a member's secret records are worth nothing to anybody but a thief: it goes on without.
+#[test]
+fn a_member_should_go_on_showing_what_others_lack_after_its_secrets_are_gone() {
+    let network = first(&[1, 2, 3, 4], 3);
+    let (roster, share) = &network.done[&1];
+    let reshare = proposal(Kind::Reshare, 2, &[1, 2, 3, 5], 3, Some(roster));
+    let share_of = |number: u8| network.done.get(&number).and_then(|(_, share)| share.as_ref());
+    let mut next = Network::start(&[1, 2, 3, 4, 5], |number| setup(number, &reshare, Some(roster), share_of(number)));
+    next.pump();
+    let (public, secret): (Vec<_>, Vec<_>) = next.records[&1].iter().cloned().partition(|record| !record.is_secret());
+    assert_eq!(secret.len(), 1 + 4, "its seed and what four dealt to it");
+    assert!(next.said.iter().filter(|(_, item)| carries_share(item)).count() >= 3 * 4, "each to the others");
+    // The old share is erased by then.
+    let reopened = Ceremony::restore(setup(1, &reshare, Some(roster), None), &public);
+    let (mut ceremony, effects) = reopened.expect("it has its outcome");
+    let all: Vec<_> = next.said.iter().filter(|(to, _)| *to == Receivers::All).map(|(_, item)| item.clone()).collect();
+    for effect in &effects {
+        let Effect::Publish { item, .. } = effect else { panic!("no promise, no share, no end: {effect:?}") };
+        assert!(all.contains(item), "nothing that it had not said");
+    }
+    assert_eq!(ceremony.phase(), Phase::Done);
+    // Somebody else asks for what makes the outcome, and tells everything once more.
+    let logs: Vec<_> =
+        public.iter().filter_map(|record| record.as_bytes().split_first()).map(|(_, item)| item).collect();
+    let log = |bytes: &[u8]| {
+        Item::decode(bytes, &ceremony.terms.binding).ok().filter(|item| matches!(item.body, Body::Log { .. }))
+    };
+    let wanted = logs.iter().find_map(|bytes| log(bytes)).expect("a log");
+    let want = Item::sign(&ceremony.terms.binding, Body::Want { digests: vec![wanted.digest()] }, &key(5));
+    let told = next.said.iter().filter(|(to, _)| *to != Receivers::One(key(2).verifying_key().to_bytes()));
+    let mut answered = Vec::new();
+    for item in told.map(|(_, item)| item.as_slice()).chain([want.bytes()]) {
+        answered.extend(ceremony.receive(item).unwrap_or_default());
+    }
+    let shown = |effect: &Effect| matches!(effect, Effect::Publish { to: Receivers::One(to), item } if *to == key(5).verifying_key().to_bytes() && item == wanted.bytes());
+    assert!(answered.iter().any(shown), "{answered:?}");
+    let quiet = |effect: &Effect| matches!(effect, Effect::Publish { .. } | Effect::Begun);
+    assert!(answered.iter().all(quiet), "nothing is kept or promised any more: {answered:?}");
+
+    let unfinished: Vec<_> = public.into_iter().filter(|record| record.as_bytes()[0] != ROSTER).collect();
+    let refused = Ceremony::restore(setup(1, &reshare, Some(roster), share.as_ref()), &unfinished);
+    assert_eq!(refused.map(|_| ()), Err(CeremonyError::Unfinished));
 }
 
 #[test]
