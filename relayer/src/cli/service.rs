@@ -15,16 +15,16 @@ use crate::telemetry::{self, LogFormat};
 #[derive(Debug, Args)]
 pub struct MemberArgs {
     /// The member's configuration
-    #[arg(long, value_name = "FILE", default_value = "member.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = "member.toml")]
     pub config: PathBuf,
     /// A setting that wins over the file and over LOCKSTEP__SECTION__KEY, such as ledger.settle_ms=0; may be repeated
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
     pub settings: Vec<String>,
     /// How log lines look; the same as --set log.format=…
-    #[arg(long, value_enum)]
+    #[arg(long, global = true, value_enum)]
     pub log_format: Option<LogFormat>,
     /// Which lines are logged, such as info,lockstep::payouts=debug; the same as --set log.filter=…
-    #[arg(long, value_name = "DIRECTIVES")]
+    #[arg(long, global = true, value_name = "DIRECTIVES")]
     pub log_filter: Option<String>,
 }
 

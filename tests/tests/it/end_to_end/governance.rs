@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use lockstep::config::roster_path;
+use lockstep::devnet::home::Home;
 use lockstep::devnet::network::CHAIN;
-use lockstep::keys::XIN;
+use lockstep::keys::{KEY_FILE, Keyring, XIN};
 use lockstep_core::govern::Subject;
 use lockstep_core::mixin::ids::output_id;
 use lockstep_core::operation::{DecisionBody, Memo, MemoKind, MemoRules, Operation, purpose};
@@ -22,12 +24,16 @@ async fn what_operators_approve_should_happen_and_nothing_else() -> Result<()> {
     let town = Box::pin(Town::start()).await?;
     let [place, failing] = town.settle([Plan::new(Temper::Keeps), Plan::new(Temper::Reverts)]).await?;
     a_switch_to_people_without_shares_should_not_be_approved(&town).await?;
+    what_nobody_could_mean_should_not_be_proposed(&town).await?;
     a_payout_above_a_cap_should_wait(&town, place).await?;
     a_halt_should_hold_payments_until_it_resumes(&town, place).await?;
+    a_refused_recipient_should_give_the_payout_back(&town, place).await?;
+    a_contract_should_take_names_and_limits(&town).await?;
     a_minimum_should_act_from_its_decision_on(&town, place).await?;
     a_process_should_be_governed_as_decided(&town, failing).await?;
     an_unclaimed_coin_should_be_released_once(&town).await?;
     members_that_stopped_themselves_should_sign_nothing(&town, place).await?;
+    a_fresh_key_should_take_the_place_of_the_old_one(&town, place).await?;
     town.network.stop().await
 }
 
@@ -58,18 +64,11 @@ async fn done(town: &Town, member: usize, arguments: &[&str]) -> Result<String> 
     Ok(said.text)
 }
 
-/// Member 1 proposes; the file and the digest.
+/// Member 1 proposes; the file and the digest. Which member is said behind the kind here, and before the verb elsewhere.
 async fn proposed(town: &Town, name: &str, what: &[&str]) -> Result<(PathBuf, String)> {
     let path = town.network.folder.join(format!("{name}.json"));
     let out = path.to_string_lossy().into_owned();
-    let config = town.network.folder.join("member-1").join("member.toml");
-    let config = config.to_string_lossy().into_owned();
-    let output = Command::new(lockstep_binary()?)
-        .args(["govern", "propose", "--config", &config, "--out", &out])
-        .args(what)
-        .output()
-        .await?;
-    ensure!(output.status.success(), "{what:?}: {}", String::from_utf8_lossy(&output.stderr));
+    done(town, 1, &[&["govern", "propose"], what, &["--out", &out]].concat()).await?;
     let file: Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
     let digest = file["digest"].as_str().context("a digest")?.to_owned();
     Ok((path, digest))
@@ -125,6 +124,40 @@ async fn a_switch_to_people_without_shares_should_not_be_approved(town: &Town) -
     let refused = operator(town, 2, &["govern", "approve", &path.to_string_lossy(), "--yes"]).await?;
     assert_eq!(refused.code, Some(2), "{}", refused.error);
     assert!(refused.error.contains("no ceremony is known here"), "{}", refused.error);
+    Ok(())
+}
+
+/// Refused where it is proposed, so that nobody is asked for it.
+async fn what_nobody_could_mean_should_not_be_proposed(town: &Town) -> Result<()> {
+    let chain = CHAIN.to_string();
+    let process = Uuid::from_u128(1).to_string();
+    let genesis = town.network.group_path.to_string_lossy();
+    let limits = |payout, hour| {
+        ["limits", "--chain", &chain, "--asset", "BTC", "--payout", payout, "--hour", hour, "--day", "9"]
+    };
+    let cases: [(&[&str], &str); 9] = [
+        (&limits("2", "1"), "a cap per payout is at most that per hour"),
+        (&["bounce", "--chain", "5", "--outbound", "0"], "chain 5 is not in the group file"),
+        (&["halt", "--chain", "5"], "chain 5 is not in the group file"),
+        (&["minimum", "--asset", "BTC", "--minimum", "0.1", "--floor", "0.2"], "above the minimum"),
+        (&["minimum", "--asset", "DOGE", "--minimum", "1", "--floor", "1"], "DOGE"),
+        (&["policy", "--process", &process, "--policy", "loose"], "`loose` is neither refund, park nor strict"),
+        (&["asset-name", "--chain", &chain, "--asset", "BTC", "--name", "", "--symbol", "BTC"], "the name has 0 bytes"),
+        (&["repay", "--chain", &chain, "--tip-wei", "1", "--gas-per-byte", "1001"], "1001 gas for one byte"),
+        (&["switch", "--roster", &genesis], "group.toml"),
+    ];
+    for (what, reason) in cases {
+        let said = operator(town, 1, &[&["govern", "propose", "--out", "never.json"], what].concat()).await?;
+        assert!(said.code.is_some_and(|code| code != 0) && said.error.contains(reason), "{what:?}: {}", said.error);
+        assert!(!town.network.folder.join("never.json").exists(), "{what:?}");
+    }
+    // A file that was changed on its way names another digest than that of what it proposes.
+    let (path, _) = proposed(town, "changed", &["close", "--process", &process]).await?;
+    let text = std::fs::read_to_string(&path)?.replace("\"number\": 1", "\"number\": 2");
+    std::fs::write(&path, text)?;
+    let refused = operator(town, 2, &["govern", "approve", &path.to_string_lossy(), "--yes"]).await?;
+    assert_eq!(refused.code, Some(1), "{}", refused.error);
+    assert!(refused.error.contains("but what it proposes has"), "{}", refused.error);
     Ok(())
 }
 
@@ -196,6 +229,29 @@ async fn the_ledgers_side_should_go_on(town: &Town) -> Result<()> {
     until("the payout to come back", back, |found| *found).await?;
     town.agreed().await?;
     assert_eq!(town.balance(&town.alice).await?, had, "it was not paid as well");
+    Ok(())
+}
+
+/// A payout that waits and cannot be made: the process gets it back, once, and may send it elsewhere.
+async fn a_refused_recipient_should_give_the_payout_back(town: &Town, place: Place) -> Result<()> {
+    let (had, seen) = (town.custody(place).await?, town.payloads(place).await?.len());
+    // Of two before, one was paid and one came back.
+    town.pay_out(place, btc(8), &town.bob, Vec::new()).await?;
+    assert_eq!(town.custody(place).await?, had.checked_sub(btc(8)).context("money")?);
+    let chain = CHAIN.to_string();
+    govern(town, "refused", &["refused", "--chain", &chain, "--outbound", "2"]).await?;
+    until("the payout to come back", async || town.custody(place).await, |found| *found == had).await?;
+    assert_eq!(town.payloads(place).await?.len(), seen + 1, "its process is told");
+    Ok(())
+}
+
+async fn a_contract_should_take_names_and_limits(town: &Town) -> Result<()> {
+    let chain = CHAIN.to_string();
+    let name = ["asset-name", "--chain", &chain, "--asset", "BTC", "--name", "Bitcoin", "--symbol", "BTC"];
+    govern(town, "name", &name).await?;
+    assert_eq!(town.asset_name().await?, ("Bitcoin".to_owned(), "BTC".to_owned()));
+    govern(town, "repay", &["repay", "--chain", &chain, "--tip-wei", "12345", "--gas-per-byte", "17"]).await?;
+    assert_eq!(town.repay_limits().await?, (12_345, 17));
     Ok(())
 }
 
@@ -291,5 +347,61 @@ async fn members_that_stopped_themselves_should_sign_nothing(town: &Town, place:
     assert_eq!(town.network.members[2].status().await?.signing_stopped.as_deref(), Some("a laptop was lost"));
     done(town, 3, &["resume-signing", "--reason", "as well"]).await?;
     // No service went down by what its operator did beside it.
+    town.agreed().await.map(drop)
+}
+
+/// The same members make a new key. The old one orders it, in the ledger's order and at the contract, and is worth nothing
+/// afterwards; what each is still asked for is signed by those who hold it.
+async fn a_fresh_key_should_take_the_place_of_the_old_one(town: &Town, place: Place) -> Result<()> {
+    let chain = CHAIN.to_string();
+    let group = town.network.group_path.to_string_lossy();
+    let start = ["ceremony", "start", "--from", &group, "--fresh", "--out", "fresh.toml"];
+    let said = Command::new(lockstep_binary()?).args(start).current_dir(&town.network.folder).output().await?;
+    ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    for member in 1..=town.network.members.len() {
+        done(town, member, &["ceremony", "join", "fresh.toml"]).await?;
+    }
+    let roster = |home: &Home| roster_path(&home.folder, 1);
+    for home in &town.network.homes {
+        until("a fresh key", async || Ok(roster(home).exists()), |found| *found).await?;
+    }
+    let fresh = roster(&town.network.homes[0]);
+    let file = fresh.to_string_lossy();
+
+    // Ordered with the old key, before anything has changed.
+    let (key, decided) = proposed(town, "key", &["key", "--roster", &file]).await?;
+    approved(town, &key, &decided).await?;
+    until(
+        "the old key's signature",
+        async || row(town, 3, &decided).await,
+        |row| row.as_ref().is_some_and(|row| row["state"] == "signed"),
+    )
+    .await?;
+    govern(town, "same-people", &["switch", "--roster", &file]).await?;
+    for member in &town.network.members {
+        let look = async || member.status().await;
+        until("a member to change over", look, |status| status.generation == 1 && status.role == "active").await?;
+    }
+    submitted(town, &decided).await?;
+    // The contract has the old key still, and who holds it signs for that alone.
+    let seen = town.payloads(place).await?.len();
+    town.call(&town.alice, place, btc(50), b"for the new key").await?;
+    govern(town, "rotate", &["rotate", "--chain", &chain, "--roster", &file]).await?;
+    until("a delivery with the new key", async || town.payloads(place).await, |found| found.len() == seen + 1).await?;
+    for member in &town.network.members {
+        let look = async || Ok(member.status().await?.contracts.get(&CHAIN).map(|contract| contract.key_generation));
+        until("a member to see the contract's key", look, |found| *found == Some(1)).await?;
+    }
+    for home in &town.network.homes {
+        let held = async || {
+            let keys = Keyring::peek(&home.folder.join("keys").join(KEY_FILE))?;
+            Ok(keys.shares.iter().map(|share| share.generation).collect::<Vec<_>>())
+        };
+        until("the old key's share to be erased", held, |found| *found == [1]).await?;
+    }
+    // Decisions and actions go on under the new one.
+    govern(town, "last", &["minimum", "--asset", "BTC", "--minimum", "0.0002", "--floor", "0.0001"]).await?;
+    govern(town, "last-limits", &["repay", "--chain", &chain, "--tip-wei", "7", "--gas-per-byte", "16"]).await?;
+    assert_eq!(town.repay_limits().await?, (7, 16));
     town.agreed().await.map(drop)
 }

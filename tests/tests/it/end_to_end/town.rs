@@ -210,6 +210,18 @@ impl Town {
         Ok(Amount::from_units(u128::try_from(held)?))
     }
 
+    /// Name and symbol that the contract has for BTC.
+    pub(super) async fn asset_name(&self) -> Result<(String, String)> {
+        let info = Group::new(self.group, &self.network.chain).assetInfo(B256::from(self.btc.0)).call().await?;
+        Ok((info.name, info.symbol))
+    }
+
+    /// The most that tanks repay: tip in wei, and gas for a byte.
+    pub(super) async fn repay_limits(&self) -> Result<(u64, u32)> {
+        let limits = Group::new(self.group, &self.network.chain).repayLimits().call().await?;
+        Ok((limits.tipWei, limits.gasPerByte))
+    }
+
     /// What a user has on the ledger.
     pub(super) async fn balance(&self, user: &SafeApi) -> Result<Amount> {
         Ok(balance(user, self.btc).await?)
