@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{B256, keccak256};
 use lockstep_core::bls::SecretShare;
-use lockstep_core::dkg::{Ceremony, Effect, Failure, Fault, Item, Phase, Proposal, Receivers, Record, Setup};
+use lockstep_core::dkg::{
+    Ceremony, Effect, Failure, Fault, Item, Phase, Proposal, Receivers, Record, Setup, carries_share,
+};
 use lockstep_core::group::roster::{Marks, Roster};
 
 use super::bad::binding;
@@ -184,9 +186,21 @@ impl Node {
                     Some(bad) => self.shown.extend(bad.tamper(&self.person, &self.proposal, to, item)),
                 },
                 Effect::Begun => self.begun = true,
-                Effect::Done { roster, share } => self.done = Some((*roster, share)),
+                Effect::Done { roster, share } => {
+                    self.done = Some((*roster, share));
+                    self.forget();
+                }
                 Effect::Failed(failure) => self.failures.push(failure),
             }
+        }
+    }
+
+    /// With its outcome a member forgets what gives a share back, what it dealt to others included: who is behind must do
+    /// without.
+    fn forget(&mut self) {
+        self.records.retain(|record| !record.is_secret());
+        for (to, _) in self.shown.iter_mut().filter(|(_, item)| carries_share(item)) {
+            *to = Receivers::One([0; 32]);
         }
     }
 
