@@ -8,6 +8,7 @@ pub mod lookup;
 pub mod multisig;
 pub mod pay;
 pub mod safe;
+mod stored;
 pub mod watcher;
 pub mod wire;
 
@@ -16,6 +17,6 @@ pub use kernel::KernelNodes;
 pub use keystore::{Keystore, Seed};
 pub use lookup::{FinalCoin, LookupError, final_coins, look_up};
 pub use multisig::{REVOCATIONS_MAX, request_id};
-pub use pay::{Paid, PayError, Payment, balance, pay};
+pub use pay::{Paid, PayError, Payment, balance, pay, store};
 pub use safe::{ClientError, OutputQuery, SafeApi};
 pub use watcher::{ListOutputs, Watcher};

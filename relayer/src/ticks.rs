@@ -81,6 +81,7 @@ impl Ticker {
             asset: AssetId::from_uuid(self.group.fee().asset),
             amount: DUST,
             extra: tick_memo(),
+            references: Vec::new(),
             trace: Uuid::new_v5(&user, name.as_bytes()),
         };
         match pay(&self.ledger, &payment, PATIENCE).await {

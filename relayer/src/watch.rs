@@ -308,6 +308,7 @@ mod tests {
             amount: Amount::from_units(1),
             senders: None,
             extra,
+            stored: None,
             inscription: None,
             spends: Vec::new(),
             generation: 0,

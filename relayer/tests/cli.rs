@@ -101,6 +101,8 @@ fn memos_for_wallets_should_say_what_they_are_made_of() {
     };
     let call = meaning(&["memo", "call", "--process", process, "--payload", "0xcafe"]);
     assert_eq!((&call["kind"], &call["process"], &call["payload"]), (&"call".into(), &process.into(), &"cafe".into()));
+    let stored = meaning(&["memo", "call", "--process", process, "--payload", "0xcafe", "--reference", "3"]);
+    assert_eq!((&stored["kind"], &stored["reference"]), (&"stored_call".into(), &3.into()), "{stored}");
     let register =
         meaning(&["memo", "register", "--chain", "31337", "--address", address, "--gas", "70000", "--policy", "park"]);
     assert_eq!((&register["kind"], &register["gas"]), (&"register".into(), &70_000.into()), "{register}");

@@ -65,6 +65,7 @@ mod tests {
             amount: Amount::from_units(7),
             senders: None,
             extra: vec![8],
+            stored: None,
             inscription: None,
             spends: Vec::new(),
             generation: 0,

@@ -152,7 +152,7 @@ impl Machine {
     /// # Errors
     /// Each is a contradiction: the caller halts.
     pub fn apply(&mut self, output: &Output) -> Result<Option<Step>, MachineError> {
-        let memo = Memo::decode(&output.extra, &self.rules.memo);
+        let memo = Memo::of(output, &self.rules.memo);
         let applied = self.core.apply(output, &memo)?;
         let Some(sequence) = applied.first().map(|first| first.sequence) else {
             self.late.insert(output.id, output.clone());
@@ -192,7 +192,7 @@ impl Machine {
         if self.rules.memo.group_key != Some(key) {
             self.rules.memo.group_key = Some(key);
             let rules = &self.rules.memo;
-            self.core.read_late_again(|output| Memo::decode(&output.extra, rules));
+            self.core.read_late_again(|output| Memo::of(output, rules));
         }
         Ok(())
     }
@@ -354,6 +354,7 @@ mod tests {
             amount: Amount::from_units(amount),
             senders: Some(Mix::of_users([Uuid::from_u128(sender)], 1)),
             extra,
+            stored: None,
             inscription: None,
             spends: Vec::new(),
             generation: 0,
@@ -369,7 +370,7 @@ mod tests {
             platform: if register { format!("eip155:{CHAIN}").into_bytes() } else { Vec::new() },
             address: if register { format!("0x{}", "ab".repeat(20)).into_bytes() } else { Vec::new() },
             extra: extra.to_vec(),
-            return_address: None,
+            ..Operation::default()
         }
         .encode()
         .expect("a small operation")
@@ -412,6 +413,33 @@ mod tests {
             let proof = nodes.proof(1, checkpoint.sequence).expect("a leaf");
             assert!(verify_proof(&place.leaf(&mailbox), 1, &proof, &checkpoint.root));
         }
+    }
+
+    /// What each of four payments to process 50 becomes: its class, and the payload that the contract gets.
+    #[test]
+    fn a_stored_payload_should_be_called_with_or_be_refunded() {
+        let mut machine = Machine::new(rules()).expect("rules");
+        machine.apply(&outputs()[0]).expect("in order");
+        let payload = vec![7; 1_024];
+        let longer = vec![7; 1_025];
+        let memo = |payload: &[u8]| {
+            Operation::stored_call(Uuid::from_u128(50), 0, payload).encode().expect("a small operation")
+        };
+        let cases = [
+            (memo(&payload), Some(payload.clone()), Class::Call),
+            (memo(&payload), None, Class::Refund),
+            (memo(&payload), Some(longer.clone()), Class::Refund),
+            (memo(&longer), Some(longer), Class::Refund),
+            (operation(purpose::CALL, 50, b"own"), Some(payload.clone()), Class::Call),
+        ];
+        let mut called = Vec::new();
+        for (sequence, (extra, stored, class)) in (5..).zip(cases) {
+            let paid = Output { stored: stored.map(Into::into), ..output(sequence, 60, 500, extra) };
+            let step = machine.apply(&paid).expect("in order").expect("not late");
+            assert_eq!(step.classes, [(paid.id, class)], "{sequence}");
+            called.extend(step.posted.into_iter().map(|(posted, _)| posted.message.payload));
+        }
+        assert_eq!(called, [payload, b"own".to_vec()]);
     }
 
     fn decided(signer: &SecretKey, number: u64, body: DecisionBody) -> Vec<u8> {

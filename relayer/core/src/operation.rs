@@ -17,12 +17,14 @@ mod frame;
 mod inspect;
 mod meaning;
 mod own;
+mod stored;
 
 pub use decision::{DecisionError, SignedDecision, decision_digest, group_key_digest};
 pub use frame::{FIELD_MAX, Form, MEMO_MAX, OPERATION_MAX, Operation, OperationError};
 pub use inspect::{InspectError, Meaning, MemoView, ReturnAddress, inspect_memo, inspect_memo_with};
 pub use meaning::{GAS_DEFAULT, GAS_MAX, GAS_MIN, MeaningError, MemoRules};
 pub use own::{bounce_memo, contract_refund_memo, refund_memo, tick_memo};
+pub use stored::StoredPayload;
 
 /// What an operation asks for, as its first two bytes say.
 pub mod purpose {
@@ -60,6 +62,14 @@ pub enum MemoKind {
         process: Uuid,
         /// What its contract gets.
         payload: Vec<u8>,
+    },
+    /// Purpose 1 with a payload that is the extra of a transaction which the payment names. [`Memo::of`] makes a call of it
+    /// where those bytes were found; else it is refunded.
+    StoredCall {
+        /// The addressed process.
+        process: Uuid,
+        /// Where its payload is.
+        stored: StoredPayload,
     },
     /// Purpose 11: the process id is the sender.
     Register(Registration),

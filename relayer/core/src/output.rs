@@ -1,6 +1,6 @@
 //! A ledger coin paid to the group, as every member applies it.
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, Bytes};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -35,6 +35,10 @@ pub struct Output {
     pub senders: Option<Mix>,
     /// The transaction's extra: a memo, shared by all its outputs.
     pub extra: Vec<u8>,
+    /// The payload that the memo names, where it was found: the extra of one of the transaction's references. Nothing that is
+    /// not in the transaction's hash already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Bytes>,
     /// Set for a collectible.
     pub inscription: Option<B256>,
     /// The coins that its transaction spends.

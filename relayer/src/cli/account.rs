@@ -3,11 +3,12 @@
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use lockstep_core::mixin::address::MixAddress;
+use lockstep_core::operation::Operation;
 use lockstep_core::smart_account::{Call, Order, Registry, StoredOrder};
 use lockstep_core::{Account, Address, AssetId, B256, Mix, Uuid};
 use serde_json::json;
 
-use super::pay::{EXTRA_MAX, call_operation};
+use super::pay::EXTRA_MAX;
 use super::{Exit, Failure, print_json};
 
 /// What to know of smart accounts.
@@ -87,15 +88,15 @@ fn order(args: &OrderArgs) -> Result<serde_json::Value> {
     let stored = args.storage.zip(args.process);
     let payload =
         stored.map_or_else(|| bytes.clone(), |(storage, process)| StoredOrder::of(process, storage, &bytes).encode());
+    let memo = args.process.map(|process| memo(process, payload.clone())).transpose()?;
     let payload = format!("0x{}", hex::encode(payload));
-    let memo = args.process.map(|process| memo(process, &payload)).transpose()?;
     let store = stored.map(|_| format!("0x{}", hex::encode(&bytes)));
     Ok(json!({ "payload": payload, "memo": memo, "store": store }))
 }
 
 /// The memo of a payment with a payload, as `memo call` prints it.
-fn memo(process: Uuid, payload: &str) -> Result<String> {
-    let operation = call_operation(process, payload)?;
+fn memo(process: Uuid, payload: Vec<u8>) -> Result<String> {
+    let operation = Operation::call(process, payload);
     let length = operation.encode()?.len();
     if length > EXTRA_MAX {
         bail!(

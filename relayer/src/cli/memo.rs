@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::inspect::{self, MemoArgs};
 use super::link::{Link, LinkArgs};
-use super::pay::{asset_uuid, call_operation};
+use super::pay::{asset_uuid, payload};
 use super::{Exit, Failure, print_json, print_line};
 
 /// What the memo is for.
@@ -31,6 +31,9 @@ pub struct CallArgs {
     /// What its contract gets: hex after 0x
     #[arg(long, value_name = "0xHEX", default_value = "0x")]
     payload: String,
+    /// The payload is not in the memo, but the extra of the transaction that the payment refers to at this place, from 0
+    #[arg(long, value_name = "PLACE", conflicts_with = "group")]
+    reference: Option<u8>,
     /// For a link: a symbol of the group file, or the asset's UUID
     #[arg(long, value_name = "ASSET", requires = "group", requires = "amount")]
     asset: Option<String>,
@@ -98,7 +101,12 @@ pub(super) fn run(command: MemoCommand) -> Result<Exit, Failure> {
 }
 
 fn call(args: &CallArgs) -> Result<Shown> {
-    let memo = call_operation(args.process, &args.payload)?.to_memo_text()?;
+    let payload = payload(&args.payload)?;
+    let operation = match args.reference {
+        Some(reference) => Operation::stored_call(args.process, reference, &payload),
+        None => Operation::call(args.process, payload),
+    };
+    let memo = operation.to_memo_text()?;
     let Some(group) = args.link.group()? else { return Ok(Shown::memo(&memo)) };
     let (Some(asset), Some(amount)) = (&args.asset, args.amount) else {
         bail!("a link names what it pays: --asset and --amount");

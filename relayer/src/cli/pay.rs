@@ -53,9 +53,12 @@ pub struct PayArgs {
     /// The process to call
     #[arg(long, value_name = "UUID")]
     pub process: Uuid,
-    /// What its contract gets: hex after 0x
+    /// What its contract gets: hex after 0x. One that does not fit the memo is stored first, for 0.0001 XIN a KiB begun
     #[arg(long, value_name = "0xHEX", default_value = "0x")]
     pub payload: String,
+    /// What its contract gets: the bytes of this file
+    #[arg(long, value_name = "FILE", conflicts_with = "payload")]
+    pub payload_file: Option<PathBuf>,
     /// How long it may take, and how to go on.
     #[command(flatten)]
     pub once: OnceArgs,
@@ -116,9 +119,42 @@ pub(super) fn receivers(group: &Group, roster: Option<&Path>) -> Result<Mix> {
 pub(super) async fn pay(args: &PayArgs) -> Result<Exit, Failure> {
     let (group, api) = args.user.open().map_err(Failure::bad_input)?;
     let asset = asset(&group, &args.asset).map_err(Failure::bad_input)?;
-    let extra = memo(args.process, &args.payload).map_err(Failure::bad_input)?;
+    let payload = args.payload(&group).map_err(Failure::bad_input)?;
     let receivers = receivers(&group, args.user.roster.as_deref()).map_err(Failure::bad_input)?;
-    send(receivers, &api, &args.once, (asset, args.amount, extra, args.process)).await
+    let mut extra = Operation::call(args.process, payload.clone()).encode().map_err(Failure::bad_input)?;
+    let trace = args.once.trace.unwrap_or_else(Uuid::new_v4);
+    let mut references = Vec::new();
+    if extra.len() > EXTRA_MAX {
+        let stored = pay::store(&api, &payload, trace, args.once.patience()).await;
+        references.push(stored.map_err(|error| unseen(error, trace))?);
+        extra = Operation::stored_call(args.process, 0, &payload).encode().map_err(Failure::bad_input)?;
+    }
+    let payment = Payment { receivers, asset, amount: args.amount, extra, references, trace };
+    send(&api, &args.once, &payment, args.process).await
+}
+
+impl PayArgs {
+    /// What the contract is to get, if any contract of the group can take it.
+    fn payload(&self, group: &Group) -> Result<Vec<u8>> {
+        let longest = group.chains().values().map(|chain| chain.payload_max).max().unwrap_or_default();
+        let fits = |length: u64| {
+            ensure!(
+                length <= longest.into(),
+                "the payload has {length} bytes; this group's contracts take at most {longest}"
+            );
+            Ok(())
+        };
+        let payload = match &self.payload_file {
+            Some(path) => {
+                let unreadable = || format!("cannot read {}", path.display());
+                fits(std::fs::metadata(path).with_context(unreadable)?.len())?;
+                std::fs::read(path).with_context(unreadable)?
+            }
+            None => payload(&self.payload)?,
+        };
+        fits(u64::try_from(payload.len())?)?;
+        Ok(payload)
+    }
 }
 
 pub(super) async fn register(args: &RegisterArgs) -> Result<Exit, Failure> {
@@ -128,31 +164,38 @@ pub(super) async fn register(args: &RegisterArgs) -> Result<Exit, Failure> {
     let extra = extra.encode().map_err(Failure::bad_input)?;
     let fee = group.fee();
     let receivers = receivers(&group, args.user.roster.as_deref()).map_err(Failure::bad_input)?;
-    send(receivers, &api, &args.once, (AssetId::from_uuid(fee.asset), fee.amount, extra, process)).await
+    let (asset, trace) = (AssetId::from_uuid(fee.asset), args.once.trace.unwrap_or_else(Uuid::new_v4));
+    let payment = Payment { receivers, asset, amount: fee.amount, extra, references: Vec::new(), trace };
+    send(&api, &args.once, &payment, process).await
 }
 
-async fn send(
-    receivers: Mix,
-    api: &SafeApi,
-    once: &OnceArgs,
-    (asset, amount, extra, process): (AssetId, Amount, Vec<u8>, Uuid),
-) -> Result<Exit, Failure> {
-    let trace = once.trace.unwrap_or_else(Uuid::new_v4);
-    let payment = Payment { receivers, asset, amount, extra, trace };
-    let paid = pay::pay(api, &payment, Duration::from_secs(once.wait)).await.map_err(|error| {
-        let exit = exit(&error);
-        let hint = format!("payment {trace} was not seen to be final; the same command with --trace {trace} goes on");
-        Failure::new(exit, anyhow::Error::new(error).context(hint))
-    })?;
-    print_json(&json!({
-        "trace": trace,
+async fn send(api: &SafeApi, once: &OnceArgs, payment: &Payment, process: Uuid) -> Result<Exit, Failure> {
+    let paid = pay::pay(api, payment, once.patience()).await.map_err(|error| unseen(error, payment.trace))?;
+    let mut shown = json!({
+        "trace": payment.trace,
         "transaction_hash": paid.transaction,
         "output_id": paid.outputs.first(),
-        "asset_id": asset,
-        "amount": amount,
+        "asset_id": payment.asset,
+        "amount": payment.amount,
         "process": process,
-    }))?;
+    });
+    if let (Some(shown), Some(stored)) = (shown.as_object_mut(), payment.references.first()) {
+        shown.insert("payload_transaction".to_owned(), json!(stored));
+    }
+    print_json(&shown)?;
     Ok(Exit::Done)
+}
+
+fn unseen(error: PayError, trace: Uuid) -> Failure {
+    let exit = exit(&error);
+    let hint = format!("payment {trace} was not seen to be final; the same command with --trace {trace} goes on");
+    Failure::new(exit, anyhow::Error::new(error).context(hint))
+}
+
+impl OnceArgs {
+    const fn patience(&self) -> Duration {
+        Duration::from_secs(self.wait)
+    }
 }
 
 pub(super) async fn balance(args: &BalanceArgs) -> Result<Exit, Failure> {
@@ -180,14 +223,8 @@ pub(super) fn asset_uuid(group: &Group, text: &str) -> Result<Uuid> {
     }
 }
 
-pub(super) fn call_operation(process: Uuid, payload: &str) -> Result<Operation> {
-    let digits = payload.strip_prefix("0x").context("--payload is hex and begins with 0x")?;
-    let payload = hex::decode(digits).with_context(|| format!("--payload `0x{digits}` is no hex"))?;
-    Ok(Operation::call(process, payload))
-}
-
-fn memo(process: Uuid, payload: &str) -> Result<Vec<u8>> {
-    let extra = call_operation(process, payload)?.encode()?;
-    ensure!(extra.len() <= EXTRA_MAX, "the memo has {} bytes; a ledger transaction carries {EXTRA_MAX}", extra.len());
-    Ok(extra)
+/// The bytes that `--payload` stands for.
+pub(super) fn payload(text: &str) -> Result<Vec<u8>> {
+    let digits = text.strip_prefix("0x").context("--payload is hex and begins with 0x")?;
+    hex::decode(digits).with_context(|| format!("--payload `0x{digits}` is no hex"))
 }

@@ -74,7 +74,14 @@ impl Network {
     /// # Errors
     /// Why the ledger did not take it.
     pub async fn pay(&self, user: &SafeApi, asset: AssetId, amount: Amount, extra: Vec<u8>) -> Result<Paid> {
-        let payment = Payment { receivers: self.group.mix(), asset, amount, extra, trace: Uuid::new_v4() };
+        let payment = Payment {
+            receivers: self.group.mix(),
+            asset,
+            amount,
+            extra,
+            references: Vec::new(),
+            trace: Uuid::new_v4(),
+        };
         Ok(pay(user, &payment, PATIENCE).await?)
     }
 }

@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use lockstep_core::mixin::ids::{members_hash, output_id};
+use lockstep_core::mixin::ids::{XIN, members_hash, output_id};
 use lockstep_core::mixin::structure::EXTRA_MAX;
 use lockstep_core::mixin::{CoinKeys, GhostScalar, PrivateKey, RawKey, Script, SignedTransaction, Transaction};
 use lockstep_core::output::CoinId;
@@ -30,6 +30,8 @@ const PAGES_MAX: usize = 200;
 const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// Domain of the seed of a payment's keys.
 const SEED_DOMAIN: &[u8] = b"lockstep/v1/payment";
+/// Names the payment of what a payment stores, within the payment's own trace.
+const STORAGE: &[u8] = b"storage";
 
 /// What to pay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Payment {
     pub amount: Amount,
     /// The memo, as bytes of the transaction. More than 256 of them need XIN, and burn 0.0001 XIN for each KiB begun.
     pub extra: Vec<u8>,
+    /// Final transactions that it refers to, at most 16.
+    pub references: Vec<B256>,
     /// Names the payment for ever.
     pub trace: Uuid,
 }
@@ -72,6 +76,18 @@ pub async fn pay(api: &SafeApi, payment: &Payment, patience: Duration) -> Result
     let count = u16::try_from(transaction.outputs().len()).unwrap_or(u16::MAX);
     let id = |index| output_id(&CoinId { transaction: transaction.hash(), index });
     Ok(Paid { transaction: transaction.hash(), outputs: (0..count).map(id).collect() })
+}
+
+/// Stores a payload that does not fit a memo: the extra of a transaction of its own, for 0.0001 XIN a KiB begun, which nobody
+/// gets. Gives the transaction that a payment then refers to. `trace` names that payment.
+///
+/// # Errors
+/// As [`pay`].
+pub async fn store(api: &SafeApi, payload: &[u8], trace: Uuid, patience: Duration) -> Result<B256, PayError> {
+    let PlannedOutput { receivers, amount } = PlannedOutput::storage(payload.len()).map_err(PlanError::from)?;
+    let (asset, trace) = (AssetId::from_uuid(XIN), Uuid::new_v5(&trace, STORAGE));
+    let payment = Payment { receivers, asset, amount, extra: payload.to_vec(), references: Vec::new(), trace };
+    Ok(pay(api, &payment, patience).await?.transaction)
 }
 
 /// What the user of `api` holds of `asset` and can spend now.
@@ -107,6 +123,7 @@ fn known(row: &TransactionRow, payment: &Payment) -> Result<Transaction, PayErro
     let script = Script::of_threshold(payment.receivers.threshold());
     let same = transaction.asset() == payment.asset
         && transaction.extra() == payment.extra
+        && transaction.references() == payment.references
         && first.amount == payment.amount
         && first.script == script
         && first.keys.len() == payment.receivers.members().len();
@@ -116,8 +133,10 @@ fn known(row: &TransactionRow, payment: &Payment) -> Result<Transaction, PayErro
 }
 
 async fn build(api: &SafeApi, payment: &Payment) -> Result<Transaction, PayError> {
-    let mut outputs = vec![PlannedOutput { receivers: payment.receivers.clone(), amount: payment.amount }];
-    if payment.extra.len() > EXTRA_MAX {
+    let paid = PlannedOutput { receivers: payment.receivers.clone(), amount: payment.amount };
+    let stores = payment.extra.len() > EXTRA_MAX && !paid.is_storage();
+    let mut outputs = vec![paid];
+    if stores {
         outputs.push(PlannedOutput::storage(payment.extra.len()).map_err(PlanError::from)?);
     }
     let need = outputs.iter().try_fold(Amount::ZERO, |sum, output| sum.checked_add(output.amount));
@@ -129,6 +148,7 @@ async fn build(api: &SafeApi, payment: &Payment) -> Result<Transaction, PayError
     }
     let naming = (payment.trace, 0, seed(api, payment.trace));
     let plan = Plan::of_parts(naming, payment.asset, &coins, outputs, payment.extra.clone())?;
+    let plan = plan.with_references(payment.references.clone());
     let requests = plan.key_requests().into_iter();
     let requests = requests.map(|key| KeyRequest { receivers: key.receivers, index: key.index, hint: key.hint });
     let rows = match requests.collect::<Vec<_>>() {

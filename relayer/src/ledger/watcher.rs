@@ -17,6 +17,7 @@ use lockstep_core::{AssetId, B256, Mix, Uuid};
 
 use super::error::LedgerError;
 use super::safe::{OutputQuery, SafeApi};
+use super::stored::StoredPayloads;
 use super::wire::{OutputRow, PAGE_ROWS_MAX};
 use crate::world::ledger::{KernelView, LedgerFault, ReadError, ReadKernel, ReadLedger};
 
@@ -85,17 +86,18 @@ impl Page {
     }
 }
 
-/// The watcher of the group's addresses. It keeps nothing between two calls.
+/// The watcher of the group's addresses. Between two calls it keeps nothing but payloads it read, which never change.
 #[derive(Debug)]
 pub struct Watcher<L, K> {
     rows: L,
     kernel: K,
+    stored: StoredPayloads,
 }
 
 impl<L: ListOutputs, K: ReadKernel> Watcher<L, K> {
     /// Reads rows from `rows` and checks them on `kernel`.
-    pub const fn new(rows: L, kernel: K) -> Self {
-        Self { rows, kernel }
+    pub fn new(rows: L, kernel: K) -> Self {
+        Self { rows, kernel, stored: StoredPayloads::default() }
     }
 
     /// The rows of one address behind `after`, a page at most. A page that is longer than a client reads is asked for
@@ -178,7 +180,10 @@ impl<L: ListOutputs, K: ReadKernel> Watcher<L, K> {
     async fn check(&self, group: &Addresses, address: Arc<Address>, row: OutputRow) -> Result<Output, ReadError> {
         let hash = B256::new(row.transaction_hash.0);
         match self.kernel.transaction(hash).await? {
-            Some(view) if view.is_final => verify(&row, &view, &address, group),
+            Some(view) if view.is_final => {
+                let output = verify(&row, &view, &address, group)?;
+                self.stored.find(&self.kernel, output, view.transaction.transaction()).await
+            }
             Some(_) | None => Err(ReadError::WaitNotFinal { output: row.output_id, sequence: row.sequence }),
         }
     }
@@ -243,6 +248,7 @@ fn verify(row: &OutputRow, view: &KernelView, address: &Address, group: &Address
         amount: output.amount,
         senders,
         extra: transaction.extra().to_vec(),
+        stored: None,
         inscription: row.inscription_hash.map(|hash| B256::new(hash.0)),
         spends,
         generation: arrival.generation,

@@ -142,6 +142,7 @@ impl Bench {
             amount: Amount::from_units(1),
             senders: Some(Mix::of_users([id], 1)),
             extra: Vec::new(),
+            stored: None,
             inscription: None,
             spends: Vec::new(),
             generation: 0,

@@ -31,6 +31,7 @@ fn output(sequence: u64) -> Output {
         amount: Amount::from_units(5),
         senders: Some(Mix::of_users([Uuid::from_u128(9)], 1)),
         extra: vec![1, 2],
+        stored: None,
         inscription: None,
         spends: Vec::new(),
         generation: 0,

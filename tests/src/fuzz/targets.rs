@@ -244,7 +244,11 @@ fn operation_list() -> Vec<Operation> {
     };
     let mut call = Operation::call(Uuid::from_u128(9), b"payload".to_vec());
     call.return_address = mixes().first().map(Mix::to_payload);
-    let mut list = vec![call, Operation::bounce(Uuid::from_u128(4)), Operation::tick()];
+    let stored = Operation {
+        return_address: call.return_address.clone(),
+        ..Operation::stored_call(call.process, 15, b"stored")
+    };
+    let mut list = vec![call, stored, Operation::bounce(Uuid::from_u128(4)), Operation::tick()];
     list.extend(Operation::register(Uuid::from_u128(8), &registration));
     list.extend(decision_list().iter().filter_map(|decision| Operation::decision(decision).ok()));
     list

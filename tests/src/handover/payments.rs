@@ -57,7 +57,14 @@ impl Payments {
     pub(super) async fn too_early(&self, to: &Mix) -> Result<Early> {
         let had = self.bobs().await?;
         let (receivers, trace) = (to.clone(), Uuid::new_v4());
-        let payment = Payment { receivers, asset: btc(), amount: STEP, extra: b"too early".to_vec(), trace };
+        let payment = Payment {
+            receivers,
+            asset: btc(),
+            amount: STEP,
+            extra: b"too early".to_vec(),
+            references: Vec::new(),
+            trace,
+        };
         let paid = pay(&self.bob, &payment, PATIENCE).await?;
         let coin = CoinId { transaction: paid.transaction, index: 0 };
         Ok(Early { output: output_id(&coin).to_string(), had })
@@ -139,7 +146,7 @@ impl Payments {
     async fn pay(&self, user: &SafeApi, amount: Amount, payload: Vec<u8>) -> Result<()> {
         let receivers = self.receivers.borrow().clone();
         let extra = Operation::call(self.process, payload).encode()?;
-        let payment = Payment { receivers, asset: btc(), amount, extra, trace: Uuid::new_v4() };
+        let payment = Payment { receivers, asset: btc(), amount, extra, references: Vec::new(), trace: Uuid::new_v4() };
         pay(user, &payment, self.delay_max).await?;
         Ok(())
     }

@@ -319,6 +319,7 @@ impl Ledger {
             amount: transaction.outputs()[usize::from(coin.index)].amount,
             senders: senders.clone(),
             extra: transaction.extra().to_vec(),
+            stored: None,
             inscription: *inscription,
             spends: transaction.coins().unwrap_or_default(),
             generation: 0,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep::ledger::{
-    KernelNodes, PayError, Payment, SafeApi, Watcher, balance, final_coins, look_up, pay, request_id,
+    KernelNodes, PayError, Payment, SafeApi, Watcher, balance, final_coins, look_up, pay, request_id, store,
 };
 use lockstep::world::ledger::{
     IssueKeys, LedgerFault, ReadError, ReadKernel, ReadLedger, Registered, SendTransaction, SubmitPayout,
@@ -19,7 +19,7 @@ use lockstep_core::operation::{
 use lockstep_core::output::Output;
 use lockstep_core::payout::{self, Attempts, InputSignature, Plan, ResolvedCoin, Verdict, guard};
 use lockstep_core::trace::{Trace, seed};
-use lockstep_core::{Amount, AssetId, B256, Mix, Uuid};
+use lockstep_core::{Amount, AssetId, B256, Bytes, Mix, Uuid};
 
 use crate::ledger_rules::bench::{BTC, Bench, User, XIN, spend};
 
@@ -35,7 +35,14 @@ fn xin() -> AssetId {
 }
 
 fn payment(receivers: Mix, amount: &str, extra: &[u8]) -> Payment {
-    Payment { receivers, asset: xin(), amount: units(amount), extra: extra.to_vec(), trace: Uuid::new_v4() }
+    Payment {
+        receivers,
+        asset: xin(),
+        amount: units(amount),
+        extra: extra.to_vec(),
+        references: Vec::new(),
+        trace: Uuid::new_v4(),
+    }
 }
 
 /// A 3-of-4 group with its watcher, and alice and bob with 10 XIN and 1 BTC of alice's.
@@ -163,6 +170,49 @@ async fn a_switch_to_sixty_four_members_should_arrive_in_one_payment() {
     let [output] = outputs.as_slice() else { panic!("{outputs:?}") };
     let rules = MemoRules { group_id: GROUP_ID, group_key: Some(key.public_key()), ..MemoRules::default() };
     assert_eq!(Memo::decode(&output.extra, &rules).kind, MemoKind::Decision(Decision { number: 7, valid: true, body }));
+}
+
+/// A payload of the length that contracts take at most: alice stores it once, and refers to it from her payment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_of_sixty_four_kib_should_arrive_by_reference() {
+    let scene = Scene::start(Duration::ZERO).await;
+    let payload: Vec<u8> = (0..65_536_u32).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
+    let process = Uuid::from_u128(5);
+    let trace = Uuid::new_v4();
+    let stored = store(&scene.alice.api, &payload, trace, PATIENCE).await.expect("stored");
+    assert_eq!(store(&scene.alice.api, &payload, trace, PATIENCE).await.expect("the same"), stored);
+    assert_eq!(balance(&scene.alice.api, xin()).await.expect("a balance"), units("9.9935"), "65 steps are burnt, once");
+    let other = store(&scene.alice.api, b"something else", Uuid::new_v4(), PATIENCE).await.expect("stored");
+
+    // At most 16 references; the payload is the last of them, and the memo may name what it is not.
+    let mut references = vec![other; 15];
+    references.push(stored);
+    let named = |reference, payload: &[u8]| Operation::stored_call(process, reference, payload);
+    for (operation, found) in [
+        (named(15, &payload), Some(payload.clone())),
+        (named(0, b"something else"), Some(b"something else".to_vec())),
+        (named(0, &payload), None),
+        (named(16, &payload), None),
+        (Operation::call(process, b"of its own".to_vec()), None),
+    ] {
+        let memo = operation.encode().expect("short fields");
+        let payment = Payment {
+            asset: AssetId::from_uuid(BTC),
+            references: references.clone(),
+            ..payment(scene.group.clone(), "0.01", &memo)
+        };
+        pay(&scene.alice.api, &payment, PATIENCE).await.expect("a payment");
+        assert_eq!(pay(&scene.alice.api, &payment, PATIENCE).await.expect("once").outputs.len(), 2);
+        let outputs = scene.watcher(1).next_outputs(&scene.addresses(), 0).await.expect("outputs");
+        let output = outputs.last().expect("the payment");
+        assert_eq!(output.stored, found.clone().map(Bytes::from));
+        let kind = Memo::of(output, &MemoRules::default()).kind;
+        let expected = found.or((!operation.extra.is_empty()).then_some(operation.extra));
+        assert_eq!(matches!(kind, MemoKind::StoredCall { .. }), expected.is_none());
+        assert!(expected.is_none_or(|payload| kind == MemoKind::Call { process, payload }));
+    }
+    let beyond = Payment { references: vec![stored; 17], ..payment(scene.group.clone(), "0.01", b"") };
+    assert!(pay(&scene.alice.api, &beyond, PATIENCE).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

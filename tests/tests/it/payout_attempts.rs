@@ -190,6 +190,7 @@ impl Scene {
             asset: xin(),
             amount: units("5"),
             extra: b"fund".to_vec(),
+            references: Vec::new(),
             trace: Uuid::new_v4(),
         };
         pay(&alice.api, &to_group, PATIENCE).await.expect("a payment");

@@ -31,6 +31,7 @@ fn operation(row: &Value) -> Operation {
         address: bytes(row, "address"),
         extra: bytes(row, "extra"),
         return_address: None,
+        stored: None,
     }
 }
 

@@ -247,6 +247,7 @@ impl Ledger {
             MemoKind::Register(registration) => self.may_register(arrival, registration).is_some(),
             MemoKind::Call { process, payload } => self.may_call(arrival.output, process, payload),
             MemoKind::Undecodable
+            | MemoKind::StoredCall { .. }
             | MemoKind::RefundMark
             | MemoKind::Bounce { .. }
             | MemoKind::Decision(_)
@@ -332,6 +333,7 @@ impl Ledger {
             }
             // A6 took these.
             MemoKind::Undecodable
+            | MemoKind::StoredCall { .. }
             | MemoKind::RefundMark
             | MemoKind::Bounce { .. }
             | MemoKind::Decision(_)

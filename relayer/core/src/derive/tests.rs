@@ -61,6 +61,7 @@ fn output(sequence: u64) -> Output {
         amount: amount(1000),
         senders: Some(set(&["u1"], 1)),
         extra: Vec::new(),
+        stored: None,
         inscription: None,
         spends: Vec::new(),
         generation: 0,

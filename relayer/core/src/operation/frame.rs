@@ -7,16 +7,19 @@ use serde::Serialize;
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::stored::StoredPayload;
 use crate::reader::Reader;
 
 /// Most bytes of one field: its length is a u16.
 pub const FIELD_MAX: usize = 65_535;
-/// Most bytes of an operation: two fixed fields, three variable ones and one TLV.
-pub const OPERATION_MAX: usize = 18 + 3 * (2 + FIELD_MAX) + 3 + FIELD_MAX;
+/// Most bytes of an operation: two fixed fields, three variable ones and two TLVs.
+pub const OPERATION_MAX: usize = 18 + 3 * (2 + FIELD_MAX) + 3 + FIELD_MAX + 3 + 33;
 /// Most bytes of a memo that can hold an operation: its base64url text.
 pub const MEMO_MAX: usize = OPERATION_MAX.div_ceil(3) * 4;
 /// Type of the TLV that holds a return address, a MIX payload.
 const RETURN_ADDRESS: u8 = 1;
+/// Type of the TLV that says where the payload of a call is.
+const STORED: u8 = 2;
 
 /// An operation as its bytes say, whatever it means.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct Operation {
     pub extra: Vec<u8>,
     /// Where a refund goes if the payment has no senders.
     pub return_address: Option<Vec<u8>>,
+    /// Where the payload of a call is, if it is not in `extra`.
+    pub stored: Option<StoredPayload>,
 }
 
 /// How a memo carries its operation.
@@ -89,15 +94,22 @@ impl Operation {
             address: reader.prefixed().ok_or_else(short("address"))?.to_vec(),
             extra: reader.prefixed().ok_or_else(short("extra"))?.to_vec(),
             return_address: None,
+            stored: None,
         };
+        let mut last = 0;
         while let Some([kind]) = reader.array() {
-            if kind != RETURN_ADDRESS {
-                return Err(OperationError::Trailing { kind });
+            match kind {
+                RETURN_ADDRESS | STORED if kind <= last => return Err(OperationError::Repeated),
+                RETURN_ADDRESS => {
+                    operation.return_address = Some(reader.prefixed().ok_or_else(short("return address"))?.to_vec());
+                }
+                STORED => {
+                    let value = reader.prefixed().ok_or_else(short("stored payload"))?;
+                    operation.stored = Some(StoredPayload::from_bytes(value).ok_or(OperationError::Stored)?);
+                }
+                _ => return Err(OperationError::Trailing { kind }),
             }
-            let value = reader.prefixed().ok_or_else(short("return address"))?;
-            if operation.return_address.replace(value.to_vec()).is_some() {
-                return Err(OperationError::Repeated);
-            }
+            last = kind;
         }
         Ok(operation)
     }
@@ -129,6 +141,10 @@ impl Operation {
         if let Some(address) = &self.return_address {
             bytes.push(RETURN_ADDRESS);
             push_prefixed(&mut bytes, address);
+        }
+        if let Some(stored) = self.stored {
+            bytes.push(STORED);
+            push_prefixed(&mut bytes, &stored.to_bytes());
         }
         bytes
     }
@@ -166,9 +182,12 @@ pub enum OperationError {
         /// The type byte found.
         kind: u8,
     },
-    /// A second return address.
-    #[error("the operation has two return addresses")]
+    /// A TLV twice, or behind one of a higher type.
+    #[error("a part behind the operation is there twice or not in its place")]
     Repeated,
+    /// Not a place and a hash.
+    #[error("the stored payload is not named by a reference and a hash of 32 bytes")]
+    Stored,
     /// Neither raw nor base64url.
     #[error("the memo is neither a raw operation nor canonical unpadded base64url")]
     NotText,
@@ -188,6 +207,7 @@ mod tests {
             address: b"0x".to_vec(),
             extra: vec![1, 2, 3],
             return_address: Some(vec![2, 1, 0]),
+            stored: None,
         }
     }
 
@@ -211,9 +231,16 @@ mod tests {
         let bytes = operation().encode().expect("short fields");
         let with = |tail: &[u8]| Operation::decode(&[&bytes[..], tail].concat());
         assert_eq!(with(&[0]), Err(OperationError::Trailing { kind: 0 }));
-        assert_eq!(with(&[2, 0, 0]), Err(OperationError::Trailing { kind: 2 }));
+        assert_eq!(with(&[3, 0, 0]), Err(OperationError::Trailing { kind: 3 }));
         assert_eq!(with(&[1, 0, 0]), Err(OperationError::Repeated));
-        assert_eq!(with(&[1, 0]), Err(OperationError::Short { field: "return address" }));
+        assert_eq!(with(&[2, 0, 0]), Err(OperationError::Stored));
+        assert_eq!(with(&[2, 0, 33, 1]), Err(OperationError::Short { field: "stored payload" }));
+        let stored = [&[2, 0, 33][..], &[5; 33]].concat();
+        assert!(with(&stored).is_ok_and(|operation| operation.stored.is_some_and(|stored| stored.reference == 5)));
+        assert_eq!(with(&[&stored[..], &stored].concat()), Err(OperationError::Repeated));
+        let plain = Operation { return_address: None, ..operation() }.encode().expect("short fields");
+        let swapped = Operation::decode(&[&plain[..], &stored, &[1, 0, 0]].concat());
+        assert_eq!(swapped, Err(OperationError::Repeated), "one operation has one encoding");
     }
 
     #[test]
@@ -250,6 +277,7 @@ mod tests {
             address: field.clone(),
             extra: field.clone(),
             return_address: Some(field),
+            stored: Some(StoredPayload::new(0, b"")),
             ..operation()
         };
         let bytes = longest.encode().expect("fields at their limit");
@@ -260,10 +288,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn operations_should_round_trip(purpose: u16, process: u128, fields: [Vec<u8>; 3], back: Option<Vec<u8>>) {
+        fn operations_should_round_trip(
+            purpose: u16, process: u128, fields: [Vec<u8>; 3], back: Option<Vec<u8>>, stored: Option<(u8, Vec<u8>)>,
+        ) {
             let [platform, address, extra] = fields;
             let process = Uuid::from_u128(process);
-            let operation = Operation { purpose, process, platform, address, extra, return_address: back };
+            let stored = stored.map(|(reference, payload)| StoredPayload::new(reference, &payload));
+            let operation = Operation { purpose, process, platform, address, extra, return_address: back, stored };
             let (bytes, text) = (operation.encode().unwrap(), operation.to_memo_text().unwrap());
             prop_assert_eq!(Operation::decode(&bytes), Ok(operation.clone()));
             prop_assert_eq!(Operation::from_memo(text.as_bytes()), Ok((Form::Base64Url, operation)));

@@ -1,5 +1,6 @@
 //! What `lockstep inspect memo` shows.
 
+use alloy_primitives::B256;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -58,6 +59,15 @@ pub enum Meaning {
         process: Uuid,
         /// Hexadecimal.
         payload: String,
+    },
+    /// A message for a process, whose payload is the extra of a transaction that the payment names.
+    StoredCall {
+        /// The addressed process.
+        process: Uuid,
+        /// Place among the payment's references, from 0.
+        reference: u8,
+        /// keccak256 of the payload.
+        payload_hash: B256,
     },
     /// A new process.
     Register(Registration),
@@ -150,6 +160,9 @@ fn meaning(operation: &Operation, rules: &MemoRules) -> Meaning {
         Err(error) => Meaning::Undecodable { reason: error.to_string() },
         Ok(MemoKind::Undecodable) => Meaning::Undecodable { reason: "the operation has no meaning".to_owned() },
         Ok(MemoKind::Call { process, payload }) => Meaning::Call { process, payload: hex::encode(payload) },
+        Ok(MemoKind::StoredCall { process, stored }) => {
+            Meaning::StoredCall { process, reference: stored.reference, payload_hash: stored.hash }
+        }
         Ok(MemoKind::Register(registration)) => Meaning::Register(registration),
         Ok(MemoKind::RefundMark) => Meaning::RefundMark {
             output: Uuid::from_slice(extra).ok(),

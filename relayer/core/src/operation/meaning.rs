@@ -57,6 +57,11 @@ impl Operation {
     /// # Errors
     /// Says which part of a registration or decision is malformed.
     pub fn meaning(&self, rules: &MemoRules) -> Result<MemoKind, MeaningError> {
+        if let Some(stored) = self.stored {
+            let whole = self.purpose == purpose::CALL && self.extra.is_empty();
+            let call = MemoKind::StoredCall { process: self.process, stored };
+            return whole.then_some(call).ok_or(MeaningError::Stored);
+        }
         Ok(match self.purpose {
             purpose::CALL => MemoKind::Call { process: self.process, payload: self.extra.clone() },
             purpose::REGISTER => MemoKind::Register(self.registration(rules)?),
@@ -224,6 +229,9 @@ pub enum MeaningError {
     /// An asset list that is empty, not ascending, or not whole.
     #[error("the asset list is empty, not ascending or not whole")]
     Assets,
+    /// A stored payload beside another, or of what takes none.
+    #[error("only a call without a payload of its own can name a stored one")]
+    Stored,
     /// A decision that is malformed.
     #[error(transparent)]
     Decision(#[from] DecisionError),

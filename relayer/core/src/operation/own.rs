@@ -5,12 +5,20 @@ use uuid::Uuid;
 use super::decision::SignedDecision;
 use super::frame::Operation;
 use super::meaning::MeaningError;
+use super::stored::StoredPayload;
 use super::{Registration, purpose};
 
 impl Operation {
     /// A payment with a payload to a process.
     pub fn call(process: Uuid, payload: Vec<u8>) -> Self {
         Self { purpose: purpose::CALL, process, extra: payload, ..Self::default() }
+    }
+
+    /// A payment to a process with a payload that is the extra of another transaction: of the one that the payment names as
+    /// its reference number `reference`, from 0.
+    pub fn stored_call(process: Uuid, reference: u8, payload: &[u8]) -> Self {
+        let stored = Some(StoredPayload::new(reference, payload));
+        Self { purpose: purpose::CALL, process, stored, ..Self::default() }
     }
 
     /// A registration. The group reads the process from the sender; `process` says the same for readers of the memo.
@@ -24,7 +32,7 @@ impl Operation {
             platform: format!("eip155:{}", registration.chain).into_bytes(),
             address: registration.address.to_checksum(None).into_bytes(),
             extra: registration.to_extra()?,
-            return_address: None,
+            ..Self::default()
         })
     }
 

@@ -50,7 +50,8 @@ impl PlannedOutput {
         Ok(Self { receivers, amount: storage_cost(extra_len) })
     }
 
-    fn is_storage(&self) -> bool {
+    /// True for what buys storage: nobody can ever spend it.
+    pub fn is_storage(&self) -> bool {
         let [MixMember::Address(..)] = self.receivers.members() else { return false };
         self.receivers.threshold() == STORAGE_THRESHOLD
     }
@@ -85,6 +86,7 @@ pub struct Plan {
     asset: AssetId,
     coins: Vec<CoinId>,
     outputs: Vec<PlannedOutput>,
+    references: Vec<B256>,
     extra: Vec<u8>,
 }
 
@@ -144,7 +146,13 @@ impl Plan {
             return Err(PlanError::Extra { bytes: extra.len(), room });
         }
         let coins = coins.iter().map(|coin| coin.id).collect();
-        Ok(Self { trace, attempt, seed, asset, coins, outputs, extra })
+        Ok(Self { trace, attempt, seed, asset, coins, outputs, references: Vec::new(), extra })
+    }
+
+    /// The same with references to final transactions, at most 16. The group's own payments have none.
+    #[must_use]
+    pub fn with_references(self, references: Vec<B256>) -> Self {
+        Self { references, ..self }
     }
 
     /// The coins it spends, in the order of the inputs.
@@ -158,7 +166,7 @@ impl Plan {
     }
 
     /// True if `transaction` is this payment under whatever keys: the same coins in the same order, amounts, thresholds,
-    /// numbers of keys and extra. Whose keys they are, only their owners can tell.
+    /// numbers of keys, references and extra. Whose keys they are, only their owners can tell.
     pub fn is_paid_by(&self, transaction: &Transaction) -> bool {
         let same = |(planned, output): (&PlannedOutput, &Output)| {
             let script = Script::of_threshold(planned.receivers.threshold());
@@ -169,6 +177,7 @@ impl Plan {
         transaction.asset() == self.asset
             && transaction.coins().is_some_and(|coins| coins == self.coins)
             && transaction.extra() == self.extra
+            && transaction.references() == self.references
             && transaction.outputs().len() == self.outputs.len()
             && self.outputs.iter().zip(transaction.outputs()).all(same)
     }
@@ -209,7 +218,7 @@ impl Plan {
             return Err(PlanError::Keys(u16::try_from(outputs.len()).unwrap_or(u16::MAX)));
         }
         let inputs = self.coins.iter().copied().map(Input::of_coin).collect();
-        Ok(Transaction::new(self.asset, inputs, outputs, Vec::new(), self.extra.clone())?)
+        Ok(Transaction::new(self.asset, inputs, outputs, self.references.clone(), self.extra.clone())?)
     }
 
     /// An output to bare addresses; its mask secret comes from the seed, so nobody can know the keys before the group does.

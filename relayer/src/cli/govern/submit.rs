@@ -98,6 +98,7 @@ async fn decide(
         asset: AssetId::from_uuid(XIN),
         amount: DUST,
         extra,
+        references: Vec::new(),
         trace: Uuid::new_v5(&api.user(), format!("decision/{digest}").as_bytes()),
     };
     let paid = pay(&api, &payment, patience).await.map_err(|error| {

@@ -84,6 +84,7 @@ impl SimLedger {
             amount: listing.amount,
             senders: listing.senders,
             extra: Vec::new(),
+            stored: None,
             inscription: listing.inscription,
             spends,
             generation: listing.generation,

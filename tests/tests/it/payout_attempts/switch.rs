@@ -60,7 +60,7 @@ impl Change {
         let kernel = KernelNodes::new(&bench.running.kernel_urls(), 2).expect("three nodes");
         let kernel = Arc::new(kernel);
         let (receivers, extra, trace) = (group.mix(), b"fund".to_vec(), Uuid::new_v4());
-        let to_group = Payment { receivers, asset: xin(), amount: units("5"), extra, trace };
+        let to_group = Payment { receivers, asset: xin(), amount: units("5"), extra, references: Vec::new(), trace };
         pay(&alice.api, &to_group, PATIENCE).await.expect("a payment");
         let watcher = Watcher::new(Arc::clone(&lines[4].api), Arc::clone(&kernel));
         let coin = watcher.next_outputs(&Addresses::new(group.mix()), 0).await.expect("outputs").remove(0);

@@ -156,6 +156,7 @@ fn row_of(row: &Value, coins: &BTreeMap<&str, CoinId>) -> Result<(Output, Memo)>
         amount: amount(&row["amount"])?,
         senders: (!senders.members().is_empty()).then_some(senders),
         extra: Vec::new(),
+        stored: None,
         inscription: row["inscription"].as_str().map(hash),
         spends: list(&row["spends"])?.iter().map(spent).collect::<Result<_>>()?,
         generation: u32::try_from(number(&row["generation"])?)?,

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256};
-use lockstep_core::operation::{Memo, MemoKind, MemoRules, Operation, Policy, Registration, inspect_memo};
+use lockstep_core::operation::{
+    Memo, MemoKind, MemoRules, Operation, Policy, Registration, StoredPayload, inspect_memo,
+};
 use lockstep_core::trace::{Trace, hint, seed};
 use lockstep_core::{Account, Amount, AssetId, Mix, Uuid};
 use serde_json::{Value, json};
@@ -49,7 +51,7 @@ fn operations() -> Vec<(&'static str, Operation, MemoKind)> {
     let register = |asked: &Registration| Operation::register(process, asked).expect("gas within range");
     let call = Operation::call(process, vec![0xca, 0xfe]);
     let back = Mix::of_users([Uuid::from_u128(5)], 1).to_payload();
-    let payload = vec![0xca, 0xfe];
+    let (payload, long) = (vec![0xca, 0xfe], vec![0xab; 1_000]);
     vec![
         ("call", call.clone(), MemoKind::Call { process, payload: payload.clone() }),
         ("call without payload", Operation::call(process, vec![]), MemoKind::Call { process, payload: vec![] }),
@@ -57,6 +59,11 @@ fn operations() -> Vec<(&'static str, Operation, MemoKind)> {
             "call with a return address",
             Operation { return_address: Some(back), ..call },
             MemoKind::Call { process, payload },
+        ),
+        (
+            "call with a stored payload",
+            Operation::stored_call(process, 1, &long),
+            MemoKind::StoredCall { process, stored: StoredPayload::new(1, &long) },
         ),
         ("register", register(&registration()), MemoKind::Register(registration())),
         ("register with flags and assets", register(&listed), MemoKind::Register(listed)),

@@ -33,6 +33,7 @@ fn outputs() -> Vec<Output> {
         amount: Amount::from_units(150_000_000),
         senders: Some(Mix::of_users([user(5)], 1)),
         extra: b"AAE".to_vec(),
+        stored: None,
         inscription: None,
         spends: Vec::new(),
         generation: 0,
