@@ -185,7 +185,7 @@ fn choose(mut rows: Vec<OutputRow>, amount: Amount) -> Result<(Vec<ResolvedCoin>
     if total < amount { Err(PayError::Insufficient { have: total, need: amount }) } else { Ok((coins, total)) }
 }
 
-/// All unspent coins of one asset.
+/// All unspent coins of one asset that are not collectibles.
 async fn unspent(api: &SafeApi, asset: AssetId) -> Result<Vec<OutputRow>, PayError> {
     let members = hex::encode(members_hash(&[api.user()]));
     let state = Some(OutputState::Unspent);
@@ -195,9 +195,11 @@ async fn unspent(api: &SafeApi, asset: AssetId) -> Result<Vec<OutputRow>, PayErr
     for _ in 0..PAGES_MAX {
         let rows = api.outputs(&query).await?;
         let whole = rows.len() < query.limit;
-        coins.extend(rows);
-        match coins.last() {
-            Some(last) if !whole => query.offset = last.sequence.saturating_add(1),
+        let last = rows.last().map(|last| last.sequence);
+        // A collectible is one coin and stays one: it is not money to pay with.
+        coins.extend(rows.into_iter().filter(|row| row.inscription_hash.is_none()));
+        match last {
+            Some(last) if !whole => query.offset = last.saturating_add(1),
             Some(_) | None => return Ok(coins),
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockstep::ledger::wire::Hex32;
 use lockstep::ledger::{
     KernelNodes, PayError, Payment, SafeApi, Watcher, balance, final_coins, look_up, pay, request_id, store,
 };
@@ -48,7 +49,7 @@ fn payment(receivers: Mix, amount: &str, extra: &[u8]) -> Payment {
 /// A 3-of-4 group with its watcher, and alice and bob with 10 XIN and 1 BTC of alice's.
 struct Scene {
     /// Serves until it is dropped.
-    _bench: Bench,
+    bench: Bench,
     alice: User,
     bob: User,
     members: Vec<Arc<SafeApi>>,
@@ -65,7 +66,7 @@ impl Scene {
         let members: Vec<_> = [a, b, c, d].into_iter().map(|member| Arc::new(member.api)).collect();
         let group = Mix::of_users(members.iter().map(|member| member.user()), 3);
         let kernel = KernelNodes::new(&bench.running.kernel_urls(), 2).expect("three nodes");
-        Self { _bench: bench, alice, bob, members, kernel: Arc::new(kernel), group }
+        Self { bench, alice, bob, members, kernel: Arc::new(kernel), group }
     }
 
     fn watcher(&self, member: usize) -> Watcher<Arc<SafeApi>, Arc<KernelNodes>> {
@@ -213,6 +214,17 @@ async fn a_payload_of_sixty_four_kib_should_arrive_by_reference() {
     }
     let beyond = Payment { references: vec![stored; 17], ..payment(scene.group.clone(), "0.01", b"") };
     assert!(pay(&scene.alice.api, &beyond, PATIENCE).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collectible_should_not_be_spent_as_money() {
+    let scene = Scene::start(Duration::ZERO).await;
+    let coin = scene.bench.coin(XIN, "100", &[&scene.alice], 1).await;
+    scene.bench.operator.inscribe(coin.output_id, Hex32([7; 32])).await.expect("a collectible");
+    assert_eq!(balance(&scene.alice.api, xin()).await.expect("a balance"), units("10"));
+    let bob = Mix::of_users([scene.bob.id()], 1);
+    let refused = pay(&scene.alice.api, &payment(bob, "11", b""), PATIENCE).await;
+    assert!(matches!(refused, Err(PayError::Insufficient { have, .. }) if have == units("10")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
