@@ -92,6 +92,13 @@ ceremony: $(TOOLS) ## N=20: a key ceremony and two handovers by real processes w
 	target/release/handover --members $(N) --binary target/release/lockstep
 	target/release/ceremony --members 64
 
+PAYMENTS ?= 10000
+SEED ?= 1
+.PHONY: soak-ledger
+soak-ledger: $(TOOLS) ## PAYMENTS=10000 SEED=1: payments of every kind through real processes, each accounted for to the last unit
+	cargo build --locked --release -p lockstep
+	cargo run --locked --release -p lockstep-tests --bin soak -- --payments $(PAYMENTS) --seed $(SEED) --binary target/release/lockstep
+
 SEEDS ?= 200
 .PHONY: sim
 sim: ## SEEDS=200: the simulator: crashes, lost and repeated pulls, a liar

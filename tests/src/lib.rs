@@ -5,3 +5,4 @@ pub mod fuzz;
 pub mod gas;
 pub mod handover;
 pub mod sim;
+pub mod soak;

@@ -1,5 +1,7 @@
 //! What peers, the submitter and the dashboard ask.
 
+use std::collections::BTreeMap;
+
 use lockstep_core::checkpoint::Checkpoint;
 use lockstep_core::frontier::NodePlace;
 use lockstep_core::message::{self, FIRST_HEAD, Message};
@@ -171,6 +173,20 @@ impl Store {
             .fetch_optional(&self.reader)
             .await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
+    }
+
+    /// How each applied output ended, by output: the name of its class in lower case.
+    ///
+    /// # Errors
+    /// Reports an unreadable row.
+    pub async fn classes(&self) -> Result<BTreeMap<Uuid, String>, StoreError> {
+        let rows = sqlx::query("select output, class from classes").fetch_all(&self.reader).await?;
+        let read = |row: &SqliteRow| {
+            let output: Vec<u8> = row.try_get(0)?;
+            let output = Uuid::from_slice(&output).map_err(|_| StoreError::Corrupt { what: "output id" })?;
+            Ok((output, row.try_get(1)?))
+        };
+        rows.iter().map(read).collect()
     }
 }
 

@@ -33,6 +33,8 @@ mod scenarios;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod startup;
 #[cfg(test)]
 mod two_chains;
