@@ -83,6 +83,7 @@ impl MemberKeys {
             session_private_key: Seed::new(random()),
             server_public_key: crate::ledger::wire::Hex32([0; 32]),
             spend_private_key: Seed::new(random()),
+            is_spend_private_sum: false,
         });
         let identity = SigningKey::from_bytes(&random());
         // One value in 2¹²⁸ is no key of secp256k1; entropy that gives several in a row is broken.
@@ -92,12 +93,11 @@ impl MemberKeys {
 
     /// What others may know.
     pub fn public(&self) -> PublicKeys {
-        let spend = SigningKey::from_bytes(self.ledger.spend_private_key.expose());
         PublicKeys {
             name: self.name.clone(),
             user: self.ledger.app_id,
             identity: hex::encode(self.identity.verifying_key().as_bytes()),
-            spend_public_key: hex::encode(spend.verifying_key().as_bytes()),
+            spend_public_key: hex::encode(self.ledger.spend_key().public().to_bytes()),
             evm_address: self.evm.address(),
             shares: self.shares.values().map(HeldShare::public).collect(),
         }

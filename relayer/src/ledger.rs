@@ -14,7 +14,7 @@ pub mod wire;
 
 pub use error::{LedgerError, Refusal};
 pub use kernel::KernelNodes;
-pub use keystore::{Keystore, Seed};
+pub use keystore::{Keystore, KeystoreError, Seed};
 pub use lookup::{FinalCoin, LookupError, final_coins, look_up};
 pub use multisig::{REVOCATIONS_MAX, request_id};
 pub use pay::{Paid, PayError, Payment, balance, pay, store};

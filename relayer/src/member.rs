@@ -139,7 +139,7 @@ impl Parts {
         let local = Local::new(directory, secrets.identity, seconds).map_err(MemberError::Peer)?;
         let places = Places { group: config.group.clone(), data: config.data.clone() };
         let peers = PeerClient::new(local.clone(), &config.peer).map_err(MemberError::PeerClient)?;
-        let spend = PrivateKey::from_ed25519_seed(secrets.ledger.spend_private_key.expose());
+        let spend = secrets.ledger.spend_key();
         let signer = Signer::new(rosters.clone(), keys.clone(), store.clone());
         let governance = Governance::new(constitution(&group)?, signer.clone(), store.clone());
         let ceremonies = Ceremonies::new(store.clone(), local.clone(), &config.peer, keys, places);

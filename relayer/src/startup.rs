@@ -15,7 +15,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ed25519_dalek::SigningKey;
 use lockstep_core::group::{self, Chain, DEVELOPMENT_CHAINS, Generations, Group, LearnError};
 use lockstep_core::trace::ChainId;
 use lockstep_core::{B256, Uuid};
@@ -144,9 +143,13 @@ async fn check_ledger(ledger: &SafeApi, config: &MemberConfig, secrets: &MemberS
     if me.user_id != expected {
         return Err(StartError::LedgerUser { expected, found: me.user_id });
     }
-    let own = SigningKey::from_bytes(secrets.ledger.spend_private_key.expose()).verifying_key();
+    let own = secrets.ledger.spend_key().public().to_bytes();
     match me.spend_public_key {
-        Some(key) if me.has_safe && key.0 == *own.as_bytes() => Ok(()),
+        Some(key) if me.has_safe && key.0 == own => Ok(()),
+        Some(key) if me.has_safe && secrets.ledger.other_spend_public_key() == Some(key.0) => {
+            let is_sum = !secrets.ledger.is_spend_private_sum;
+            Err(StartError::SpendForm { user: expected, is_sum })
+        }
         Some(_) if me.has_safe => Err(StartError::SpendKey { user: expected }),
         Some(_) | None => Err(StartError::NotRegistered { user: expected }),
     }
@@ -223,7 +226,10 @@ pub enum StartError {
     #[error("cannot make a client of the ledger")]
     LedgerClient(#[from] ClientError),
     /// No answer, or a server in trouble.
-    #[error("the ledger at {url} cannot be reached")]
+    #[error(
+        "the ledger at {url} cannot be reached, and nothing was started: look at the network, the name, and `ledger.api` in \
+         the configuration (deploy/ledger.md)"
+    )]
     LedgerUnreachable {
         /// Scheme, host and port.
         url: String,
@@ -253,6 +259,18 @@ pub enum StartError {
     NotRegistered {
         /// The user.
         user: Uuid,
+    },
+    /// The right spend key, read as a seed where it is a scalar, or the other way round.
+    #[error(
+        "the spend key in the key file is the one that ledger user {user} registered, in its other form: set \
+         `is_spend_private_sum` to {is_sum} in the keystore file, and import it again with `lockstep keys import \
+         --ledger-keystore`"
+    )]
+    SpendForm {
+        /// The user.
+        user: Uuid,
+        /// What it must be.
+        is_sum: bool,
     },
     /// A spend key that moves nothing.
     #[error("the spend key in the key file is not the one that ledger user {user} registered")]
@@ -323,6 +341,7 @@ impl StartError {
             | Self::LedgerRefused { .. }
             | Self::LedgerUser { .. }
             | Self::NotRegistered { .. }
+            | Self::SpendForm { .. }
             | Self::SpendKey { .. }
             | Self::Provider(_)
             | Self::NoEndpoint { .. }

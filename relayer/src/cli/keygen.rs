@@ -58,10 +58,7 @@ fn member(args: &KeygenMemberArgs) -> Result<Exit, Failure> {
 
 pub(super) fn read_keystore(path: &Path) -> anyhow::Result<Keystore> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    // The parser's own message can quote what it found: only the place is told.
-    serde_json::from_str(&text).map_err(|error| {
-        anyhow!("`{}` is not a ledger keystore: line {}, column {}", path.display(), error.line(), error.column())
-    })
+    Keystore::parse(&text).map_err(|error| anyhow!("`{}` is not a ledger keystore: {error}", path.display()))
 }
 
 /// Writes a file that must not be there yet.

@@ -33,5 +33,5 @@ pub fn load(path: &Path) -> Result<Keystore> {
     let size = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
     ensure!(size <= KEYSTORE_BYTES_MAX, "{} is too large for a keystore", path.display());
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is no keystore", path.display()))
+    Keystore::parse(&text).with_context(|| format!("{} is no keystore", path.display()))
 }

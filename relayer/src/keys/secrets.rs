@@ -2,7 +2,7 @@
 //! made on the way.
 //!
 //! ```text
-//! identity seed 32 ‖ EVM key 32 ‖ ledger user 16 ‖ ledger session 16 ‖ session seed 32 ‖ server key 32 ‖ spend seed 32
+//! identity seed 32 ‖ EVM key 32 ‖ ledger user 16 ‖ ledger session 16 ‖ session seed 32 ‖ server key 32 ‖ spend key 32
 //! ‖ one share of 32 for each that the header lists, in its order
 //! ```
 
@@ -27,7 +27,8 @@ pub(super) fn encode(keys: &MemberKeys) -> Zeroizing<Vec<u8>> {
     let length = keys.shares.len().saturating_mul(32).saturating_add(FIXED_BYTES);
     // Exactly the room that is needed: growing would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(length));
-    let Keystore { app_id, session_id, session_private_key, server_public_key, spend_private_key } = &keys.ledger;
+    // Whether the spend key is a seed or a scalar, its public key says, which stands in the header.
+    let Keystore { app_id, session_id, session_private_key, server_public_key, spend_private_key, .. } = &keys.ledger;
     bytes.extend_from_slice(Zeroizing::new(keys.identity.to_bytes()).as_slice());
     bytes.extend_from_slice(Zeroizing::new(keys.evm.to_bytes().0).as_slice());
     bytes.extend_from_slice(app_id.as_bytes());
@@ -46,13 +47,16 @@ pub(super) fn decode(public: &PublicKeys, mut bytes: &[u8]) -> Option<MemberKeys
     let rest = &mut bytes;
     let identity = SigningKey::from_bytes(&*take::<32>(rest)?);
     let evm = PrivateKeySigner::from_slice(take::<32>(rest)?.as_slice()).ok()?;
-    let ledger = Keystore {
+    let mut ledger = Keystore {
         app_id: Uuid::from_bytes(*take(rest)?),
         session_id: Uuid::from_bytes(*take(rest)?),
         session_private_key: Seed::new(*take(rest)?),
         server_public_key: Hex32(*take(rest)?),
         spend_private_key: Seed::new(*take(rest)?),
+        is_spend_private_sum: false,
     };
+    let is_listed = |key: [u8; 32]| hex::encode(key) == public.spend_public_key;
+    ledger.is_spend_private_sum = ledger.other_spend_public_key().is_some_and(is_listed);
     let mut shares = BTreeMap::new();
     for listed in &public.shares {
         let secret = SecretKey::from_bytes(take::<32>(rest)?.as_slice()).ok()?;

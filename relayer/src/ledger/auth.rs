@@ -86,6 +86,7 @@ mod tests {
             session_private_key: Seed::new([3; 32]),
             server_public_key: Hex32([4; 32]),
             spend_private_key: Seed::new([5; 32]),
+            is_spend_private_sum: false,
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lockstep_core::mixin::ids::{XIN, members_hash, output_id};
 use lockstep_core::mixin::structure::EXTRA_MAX;
-use lockstep_core::mixin::{CoinKeys, GhostScalar, PrivateKey, RawKey, Script, SignedTransaction, Transaction};
+use lockstep_core::mixin::{CoinKeys, GhostScalar, RawKey, Script, SignedTransaction, Transaction};
 use lockstep_core::output::CoinId;
 use lockstep_core::payout::{self, GhostKeys, PartError, Plan, PlanError, PlannedOutput, ResolvedCoin};
 use lockstep_core::{Amount, AssetId, B256, Mix, Uuid};
@@ -215,7 +215,7 @@ async fn sign(api: &SafeApi, transaction: &Transaction, views: &[View]) -> Resul
     }
     let scalar = |view: &View| GhostScalar::from_bytes(view.0);
     let views = views.iter().map(scalar).collect::<Result<Vec<_>, _>>().map_err(|_| PayError::Views)?;
-    let spend = PrivateKey::from_ed25519_seed(api.keystore().spend_private_key.expose());
+    let spend = api.keystore().spend_key();
     let part = payout::sign(transaction, &coins, &views, &spend)?;
     Ok(payout::merge(transaction, &coins, &[part])?)
 }

@@ -15,7 +15,7 @@ use lockstep::ledger::wire::{Hex32, OutputRow, OutputState, PAGE_ROWS_MAX};
 use lockstep::ledger::{OutputQuery, SafeApi, Seed};
 use lockstep::world::ledger::{IssueKeys as _, SubmitPayout as _};
 use lockstep_core::mixin::ids::{XIN, members_hash, output_id, storage_cost};
-use lockstep_core::mixin::{CoinKeys, PrivateKey, RawKey, Script};
+use lockstep_core::mixin::{CoinKeys, RawKey, Script};
 use lockstep_core::operation::Operation;
 use lockstep_core::output::CoinId;
 use lockstep_core::payout::{self, Plan, PlannedOutput, ResolvedCoin};
@@ -308,7 +308,7 @@ impl Party {
         let keys = [CoinKeys { keys, script: Script::of_threshold(coin.receivers_threshold) }];
         for member in self.members.iter().take(self.mix.threshold().into()) {
             let registered = member.register(trace, &transaction).await?;
-            let spend = PrivateKey::from_ed25519_seed(member.keystore().spend_private_key.expose());
+            let spend = member.keystore().spend_key();
             let part = payout::sign(&transaction, &keys, &registered.views, &spend)?;
             member.add_signatures(trace, &payout::with_part(&transaction, &keys, &part)?).await?;
         }

@@ -6,7 +6,7 @@
 use std::fs::Permissions;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use alloy::primitives::{Address, Bytes};
@@ -19,10 +19,10 @@ use lockstep::evm::abi::Group as Contract;
 use lockstep::evm::provider::provider;
 use lockstep::exit::Exit;
 use lockstep::keys::{self, Cost, DealMember, DealTerms, Keyring, MemberKeys, Passphrase, XIN};
-use lockstep::ledger::Seed;
+use lockstep::ledger::{Keystore, Seed};
 use lockstep::startup::{Ready, prepare};
-use lockstep_core::B256;
 use lockstep_core::group::{Group, GroupFile};
+use lockstep_core::{B256, Uuid};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -235,6 +235,15 @@ async fn ports_and_sessions_should_be_checked_and_a_right_start_pass() -> Result
     keys.ledger.spend_private_key = Seed::new([99; 32]);
     world.save(keys.clone())?;
     must_say(world.refusal(|_| (), &[]).await, Exit::Configuration, "the spend key in the key file is not the one");
+    // An old key: what the ledger knows is the public key of the scalar, and here it was taken for a seed.
+    let scalar = user.spend_key().to_bytes();
+    keys.ledger.spend_private_key = Seed::new(*scalar);
+    world.save(keys.clone())?;
+    let other_form = world.refusal(|_| (), &[]).await;
+    must_say(other_form, Exit::Configuration, "set `is_spend_private_sum` to true in the keystore file");
+    keys.ledger.is_spend_private_sum = true;
+    world.save(keys.clone())?;
+    world.prepare(&[]).await.map_err(|(_, message)| anyhow::anyhow!(message))?;
     keys.ledger = user;
     world.save(keys.clone())?;
 
@@ -244,6 +253,81 @@ async fn ports_and_sessions_should_be_checked_and_a_right_start_pass() -> Result
     let spare = format!("chains.31337.rpc={},http://127.0.0.1:9", world.anvil.url());
     let ready = world.prepare(&[&spare]).await.map_err(|(_, message)| anyhow::anyhow!(message))?;
     assert_eq!(ready.chains[&CHAIN].providers.len(), 1);
+    Ok(())
+}
+
+/// A member of a group on a real chain, in a folder of its own, with the ledger of the real network's form. No name below
+/// `invalid` exists (RFC 6761), so nothing leaves this machine, and what is said is what is said off line.
+fn real_looking_member(folder: &Path) -> Result<()> {
+    let keystore = |index: u8| {
+        let key = |part: u8| hex::encode([index, part].repeat(16));
+        serde_json::json!({
+            "app_id": Uuid::new_v5(&Uuid::NAMESPACE_OID, &[index]), "session_id": Uuid::new_v5(&Uuid::NAMESPACE_URL, &[index]),
+            "session_private_key": key(1), "server_public_key": key(2), "spend_private_key": key(3),
+        })
+    };
+    let private = |name: &str, text: &str| -> Result<()> {
+        std::fs::write(folder.join(name), text)?;
+        Ok(std::fs::set_permissions(folder.join(name), Permissions::from_mode(0o600))?)
+    };
+    private("passphrase", PASSPHRASE)?;
+    private("keystore.json", &keystore(1).to_string())?;
+    let mut keys = Vec::new();
+    for index in 1..=4 {
+        let user = Keystore::parse(&keystore(index).to_string())?;
+        keys.push(MemberKeys::generate(&format!("m{index}"), Some(user), &mut keys::system_entropy)?);
+    }
+    let peer = |keys: &MemberKeys| format!("https://{}.invalid", keys.name);
+    let public: Vec<_> = keys.iter().map(|keys| DealMember { keys: keys.public(), peer: peer(keys) }).collect();
+    let terms = DealTerms { threshold: None, chains: vec![1], fee_asset: XIN, fee_amount: "0.01".parse()? };
+    let mut dealt = keys::deal(&public, &terms, &mut keys::system_entropy)?;
+    dealt.file.chains[0].contract = Some(Address::repeat_byte(5));
+    let mut own = keys.swap_remove(0);
+    own.hold(dealt.shares.swap_remove(0))?;
+    Keyring::create(&folder.join("keys/member.keys"), &Passphrase::new(PASSPHRASE), Cost::STANDARD, own)?;
+    std::fs::write(folder.join("group.toml"), toml::to_string(&dealt.file)?)?;
+    let member = "data = \".\"\ngroup = \"group.toml\"\nmember = 1\npassphrase_file = \"passphrase\"\n\n\
+                  [ledger]\napi = \"https://api.mixin.invalid\"\n\
+                  kernel = [\"https://one.kernel.invalid\", \"https://two.kernel.invalid\"]\n\n\
+                  [chains.1]\nrpc = [\"https://rpc.invalid\"]\n";
+    Ok(std::fs::write(folder.join("member.toml"), member)?)
+}
+
+async fn lockstep_in(folder: &Path, arguments: &[&str]) -> Result<(Option<i32>, String)> {
+    let mut command = Command::new(lockstep_binary()?);
+    command.args(arguments).current_dir(folder).kill_on_drop(true);
+    let ended = tokio::time::timeout(RUN_TIMEOUT, command.output()).await.context("it runs on")??;
+    let said = [String::from_utf8(ended.stdout)?, String::from_utf8(ended.stderr)?].concat();
+    Ok((ended.status.code(), said))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_of_the_real_network_should_be_told_off_line_what_is_out_of_reach() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    real_looking_member(folder.path())?;
+    let keygen = ["keygen", "member", "--name", "m1", "--passphrase-file", "passphrase", "--ledger-keystore"];
+    let made = lockstep_in(folder.path(), &[&keygen[..], &["keystore.json", "--out", "taken-in"]].concat()).await?;
+    assert!(made.0 == Some(0) && made.1.contains(&Uuid::new_v5(&Uuid::NAMESPACE_OID, &[1]).to_string()), "{made:?}");
+    std::fs::write(folder.path().join("before-step-4.json"), r#"{"app_id":"x"}"#)?;
+    let refused =
+        lockstep_in(folder.path(), &[&keygen[..], &["before-step-4.json", "--out", "other"]].concat()).await?;
+    assert!(refused.0 == Some(64) && refused.1.contains("register a spend key first"), "{refused:?}");
+
+    for command in ["check", "run"] {
+        let (code, said) = lockstep_in(folder.path(), &[command, "--config", "member.toml"]).await?;
+        assert_eq!(code, Some(75), "{said}");
+        let errors: Vec<_> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+        let [error] = errors.as_slice() else { panic!("one line: {said}") };
+        for part in [
+            "https://api.mixin.invalid",
+            "cannot be reached, and nothing was started",
+            "`ledger.api`",
+            "deploy/ledger.md",
+        ] {
+            assert!(error.contains(part), "{error} lacks {part}");
+        }
+        assert!(!folder.path().join("lockstep.db").exists(), "nothing is written");
+    }
     Ok(())
 }
 

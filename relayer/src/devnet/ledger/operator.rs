@@ -66,6 +66,7 @@ impl Operator {
             session_private_key: session,
             server_public_key: user.server_public_key,
             spend_private_key: spend,
+            is_spend_private_sum: false,
         })
     }
 

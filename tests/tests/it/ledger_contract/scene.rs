@@ -36,6 +36,7 @@ impl Person {
             session_private_key: Seed::new([self.seed | 0x80; 32]),
             server_public_key: Hex32([9; 32]),
             spend_private_key: Seed::new([self.seed; 32]),
+            is_spend_private_sum: false,
         }
     }
 }
