@@ -12,11 +12,12 @@ pub mod progress;
 mod run;
 mod speak;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_core::dkg::Kind;
+use lockstep_core::dkg::{Kind, Record};
 use lockstep_core::group::roster::{Mark, Marks, Roster};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -109,10 +110,14 @@ impl Ceremonies {
     /// Where the store fails, and where another process has this member's lease. A ceremony that cannot be carried out is
     /// logged and shown, and stops nothing else.
     pub async fn serve(self, made: impl Fn(Roster) + Send, stop: CancellationToken) -> Result<(), StoreError> {
-        let mut last = None;
+        let (mut last, mut signed) = (None, 0);
         self.tidy().await?;
         while !stop.is_cancelled() {
             self.give_up_overtaken().await?;
+            if self.signed_round() > signed {
+                signed = self.signed_round();
+                self.tidy().await?;
+            }
             let newest = self.means.store.ceremonies().await?.pop().filter(|row| last != Some(row.digest));
             let row = match newest {
                 Some(row) if self.may_promise().await? => row,
@@ -233,7 +238,12 @@ impl Ceremonies {
 
     /// True where the group has signed with the outcome of a later round, in which this member may have no part.
     fn is_overtaken(&self, row: &CeremonyRow) -> bool {
-        self.service.as_ref().is_some_and(|(rosters, _)| rosters.signed_round() > row.round)
+        self.signed_round() > row.round
+    }
+
+    /// The latest round whose outcome has signed, since the start of the service.
+    fn signed_round(&self) -> u32 {
+        self.service.as_ref().map_or(0, |(rosters, _)| rosters.signed_round())
     }
 
     async fn give_up_overtaken(&self) -> Result<(), StoreError> {
@@ -250,13 +260,29 @@ impl Ceremonies {
         Ok(())
     }
 
-    /// Ends a ceremony without an outcome for this member, and forgets all of it.
+    /// Ends a ceremony without an outcome for this member, and forgets what may be forgotten of it.
     async fn give_up(&self, row: &CeremonyRow, ended: &Ended) -> Result<(), StoreError> {
-        self.means.store.finish_ceremony(row.digest, ended, Leave::Nothing).await?;
+        let leave = self.leave(row, ended).await?;
+        self.means.store.finish_ceremony(row.digest, ended, leave).await?;
         self.empty_log().await?;
         self.directory().dismiss(row.digest);
         info!(ceremony = %row.digest, ?ended, "ceremony given up");
         Ok(())
+    }
+
+    /// What may stay of a ceremony that has ended. Of one that was given up for a later one all stays if this member had said
+    /// that it holds the outcome: the others may have finished it with that word, and then need this member's share, until
+    /// the outcome of a later round has signed.
+    async fn leave(&self, row: &CeremonyRow, ended: &Ended) -> Result<Leave, StoreError> {
+        Ok(match ended {
+            Ended::Done { .. } => Leave::Public,
+            Ended::Superseded { .. } if !self.is_overtaken(row) => {
+                let records = self.means.store.ceremony_records(row.digest).await?;
+                let is_promised = records.into_iter().any(|body| Record::from_bytes(body).is_outcome());
+                if is_promised { Leave::Everything } else { Leave::Nothing }
+            }
+            Ended::Superseded { .. } | Ended::Overtaken { .. } => Leave::Nothing,
+        })
     }
 
     /// Forgets what a crash left of ceremonies that have ended, between their outcome and the end of what gives secrets back.
@@ -265,9 +291,8 @@ impl Ceremonies {
         let mut any = false;
         for row in store.ceremonies().await? {
             let Some(ended) = store.ceremony_outcome::<Ended>(row.digest).await? else { continue };
-            let leave = if matches!(ended, Ended::Done { .. }) { Leave::Public } else { Leave::Nothing };
             any = true;
-            if store.forget_ceremony(row.digest, leave).await? {
+            if store.forget_ceremony(row.digest, self.leave(&row, &ended).await?).await? {
                 warn!(ceremony = %row.digest, "secrets of an ended ceremony were still there: forgotten now");
             }
         }
@@ -306,16 +331,19 @@ impl Ceremonies {
     }
 
     /// What the group signed, as far as this member knows. A decision's number counts as soon as it was promised, for the next
-    /// one can be taken. A contract's nonce counts when the group has signed for it: a nonce cannot be left out, so one that
-    /// too few have promised must stay free for who promised nothing.
+    /// one can be taken. A contract's nonce counts when the group has signed for it and for all before: a nonce cannot be left
+    /// out, so one that too few have promised must stay free for who promised nothing.
     async fn marks(&self) -> Result<Marks, StoreError> {
         let store = &self.means.store;
         let newest = store.newest_signed().await?;
         let checkpoint = newest.map(|(checkpoint, signature)| Mark { checkpoint, signature });
-        let mut governance = store.signed_nonces().await?;
-        for (chain, state) in self.service.iter().flat_map(|(_, governance)| governance.contracts()) {
+        let counted = self.service.iter().flat_map(|(_, governance)| governance.contracts());
+        let mut governance: BTreeMap<_, _> = counted.map(|(chain, state)| (chain, state.nonce)).collect();
+        for (chain, signed) in store.signed_nonces().await? {
             let next = governance.entry(chain).or_default();
-            *next = state.nonce.max(*next);
+            while signed.contains(next) {
+                *next = next.saturating_add(1);
+            }
         }
         governance.retain(|_, next| *next > 0);
         Ok(Marks { checkpoint, decision: store.highest_decision().await?, governance })

@@ -14,7 +14,8 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockstep_core::B256;
 use lockstep_core::bls::{PartialSignature, PublicKey, RecoverError};
-use lockstep_core::govern::{Place, Subject, possession_digest};
+use lockstep_core::govern::{Place, Slot, Subject, possession_digest};
+use lockstep_core::group::roster::Marks;
 use lockstep_core::machine::ContractPlace;
 use lockstep_core::operation::{DecisionBody, group_key_digest};
 use lockstep_core::trace::ChainId;
@@ -38,6 +39,8 @@ const LIST_ROUNDS: u32 = 5;
 const PAGES_MAX: usize = 16;
 /// Bytes of proposals in one answer: below what a body may have.
 const PAGE_BYTES_MAX: usize = 48 * 1024;
+/// How far a decision's number may lie above the last one that acted or that a roster's marks name.
+const NUMBERS_AHEAD: u64 = 1_024;
 
 /// What governance reads that never changes.
 #[derive(Clone, Debug)]
@@ -155,6 +158,12 @@ impl Governance {
             return Ok(None);
         }
         let slot = row.subject.slot();
+        if let Slot::Number(number) = slot
+            && number > self.numbers_end(&seat.marks()).await?
+        {
+            warn!(%digest, number, "an approved decision is not signed: its number is too far behind the last one");
+            return Ok(None);
+        }
         if slot.is_covered_by(&seat.marks()) && self.store.promised_governance(slot).await? != Some(digest) {
             debug!(%digest, %slot, "not signed: the members before may have signed something else for it");
             return Ok(None);
@@ -171,6 +180,13 @@ impl Governance {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The last number that a decision may have. The next members sign for no number up to the highest that was promised, so
+    /// a huge one would be the last decision ever.
+    async fn numbers_end(&self, marks: &Marks) -> Result<u64, StoreError> {
+        let acted = self.store.acted_decisions().await?.into_iter().map(|decision| decision.number);
+        Ok(acted.chain([marks.decision]).max().unwrap_or_default().saturating_add(NUMBERS_AHEAD))
     }
 
     /// This member's part of the proof that a key is held whose share it has. Says nothing but that, so it needs nobody's

@@ -155,8 +155,20 @@ async fn marks_for_the_next_members_should_say_what_was_promised_and_signed() {
     let digest = halt(4).digest().expect("a digest");
     let signed = GroupSigned { signature: [1; 48], key: [2; 96] };
     store.save_group_signature(digest, &signed).await.expect("kept");
-    assert_eq!(store.signed_nonces().await.expect("rows"), BTreeMap::from([(CHAIN, 5)]));
+    assert_eq!(store.signed_nonces().await.expect("rows"), BTreeMap::from([(CHAIN, BTreeSet::from([4]))]));
     assert_eq!(store.promised_governance(Slot::Number(7)).await.expect("rows"), close(7).digest().ok());
+}
+
+/// The next members sign for no number up to the highest that was promised.
+#[tokio::test]
+async fn a_number_that_would_use_up_all_others_should_not_be_signed() {
+    let group = Group::new();
+    let office = Office::new(&group, 0).await;
+    for (number, is_signed) in [(1_025, false), (u64::MAX, false), (1_024, true)] {
+        let digest = office.approve(&close(number)).await;
+        assert_eq!(office.part(digest, 0).await.is_some(), is_signed, "{number}");
+    }
+    assert_eq!(office.bench.store.highest_decision().await.expect("rows"), 1_024);
 }
 
 /// A fresh key is proved to be held before anything gives it power; until then nothing is signed with it.

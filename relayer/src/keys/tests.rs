@@ -322,6 +322,26 @@ fn shares_of_several_generations_should_be_kept_until_they_are_erased() {
     assert!(matches!(resealed, KeyError::Open { source: EnvelopeError::Resealed, .. }));
 }
 
+/// A fresh key needs nobody's old share, so that the share which signs now must not give way to it.
+#[test]
+fn share_should_give_way_to_another_key_only_before_it_signs() {
+    let (mut sample, other) = (dealt(4), dealt(5));
+    let first = sample.members[0].shares.remove(&0).expect("dealt");
+    let fresh = |generation| {
+        let share = other.members[0].shares[&0].clone();
+        HeldShare { group_id: first.group_id, generation, ..share }
+    };
+    let (_folder, _, ring) = saved(&sample.members[0]);
+    ring.save_share(&first).expect("saved");
+    assert!(matches!(ring.renew_share(&fresh(0)), Err(KeyError::ShareExists { generation: 0 })), "the only one");
+    ring.save_share(&HeldShare { generation: 1, ..first.clone() }).expect("saved");
+    ring.renew_share(&fresh(1)).expect("the older one is held, so nothing was signed with it");
+    assert_eq!(ring.share(1).map(|share| share.public()), Some(fresh(1).public()));
+    ring.erase_share(0).expect("the newer one has signed");
+    let back = HeldShare { generation: 1, ..first.clone() };
+    assert!(matches!(ring.renew_share(&back), Err(KeyError::ShareExists { generation: 1 })));
+}
+
 #[test]
 fn secrets_should_not_be_shown_nor_stand_in_the_file() {
     let keys = dealt(1).members.remove(0);

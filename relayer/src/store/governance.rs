@@ -152,19 +152,18 @@ impl Store {
         Ok(highest)
     }
 
-    /// For each chain the nonce behind the last one that the group signed an action for, as far as this member gathered it.
+    /// For each chain the nonces that the group signed an action for, as far as this member gathered it.
     ///
     /// # Errors
     /// Reports an unreadable row.
-    pub async fn signed_nonces(&self) -> Result<BTreeMap<ChainId, u64>, StoreError> {
-        let mut next = BTreeMap::new();
+    pub async fn signed_nonces(&self) -> Result<BTreeMap<ChainId, BTreeSet<u64>>, StoreError> {
+        let mut signed: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for row in self.proposals().await?.into_iter().filter(|row| row.signature.is_some()) {
             if let Slot::Nonce { chain, nonce, .. } = row.subject.slot() {
-                let last: &mut u64 = next.entry(chain).or_default();
-                *last = nonce.saturating_add(1).max(*last);
+                signed.entry(chain).or_default().insert(nonce);
             }
         }
-        Ok(next)
+        Ok(signed)
     }
 
     /// A proposal by its digest.

@@ -80,6 +80,12 @@ impl Record {
             Some(_) | None => false,
         }
     }
+
+    /// True for the row behind which this member says that it holds the outcome. The others may finish with that word, so
+    /// they may count on this member's share.
+    pub fn is_outcome(&self) -> bool {
+        self.0.first() == Some(&OUTCOME)
+    }
 }
 
 impl fmt::Debug for Record {

@@ -239,11 +239,13 @@ fn write_new(path: &Path, file: &super::desk::ProposalFile) -> anyhow::Result<()
     written.with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-/// One above all that acted, were proposed here, or may have been signed before this member came.
+/// One above all that acted, were approved here, or may have been signed before this member came. What others say that they
+/// approved does not count: one of them could use up all numbers.
 async fn next_number(desk: &Desk) -> Result<u64, Failure> {
     let acted = desk.acted().await?.into_iter().map(|decision| decision.number);
     let rows = desk.store.proposals().await.map_err(store)?;
-    let proposed = rows.into_iter().filter_map(|row| match row.subject {
+    let approved = rows.into_iter().filter(|row| row.approved_at.is_some());
+    let proposed = approved.filter_map(|row| match row.subject {
         Subject::Decision { number, .. } => Some(number),
         Subject::Action { .. } => None,
     });

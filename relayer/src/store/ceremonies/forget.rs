@@ -16,6 +16,8 @@ pub enum Leave {
     Public,
     /// Nothing but that it was.
     Nothing,
+    /// All of it.
+    Everything,
 }
 
 /// A row of `ceremony_records` or `ceremony_items`.
@@ -70,6 +72,9 @@ impl Store {
 /// Deletes rows. Tables that lose any are written anew: pages that are freed whole are filled with zeros (`secure_delete`),
 /// while a page that stays may keep copies of rows that were moved out of it.
 async fn forget(tx: &mut Transaction<'_, Sqlite>, digest: B256, leave: Leave) -> Result<bool, StoreError> {
+    if leave == Leave::Everything {
+        return Ok(false);
+    }
     let is_own = |row: &Kept| row.ceremony == digest.as_slice();
     let mut records = rows(tx, "select ceremony, position, null, body from ceremony_records").await?;
     let before = records.len();
@@ -77,6 +82,7 @@ async fn forget(tx: &mut Transaction<'_, Sqlite>, digest: B256, leave: Leave) ->
         _ if !is_own(row) => true,
         Leave::Public => !Record::from_bytes(row.body.clone()).is_secret(),
         Leave::Nothing => false,
+        Leave::Everything => true,
     });
     let records_changed = records.len() < before;
     if records_changed {
