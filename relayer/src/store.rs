@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_core::B256;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -43,6 +43,8 @@ use lease::Lease;
 const READERS: u32 = 4;
 /// How long a statement waits for the lock of another process before it fails; a step's transaction takes milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two attempts to open a file that another process has locked.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A member's database. Cheap to clone; one connection writes, so writes are ordered by themselves.
 #[derive(Clone, Debug)]
@@ -144,16 +146,12 @@ impl Store {
             // What is deleted is overwritten with zeros: sealed shares are among it.
             .pragma("secure_delete", "on")
             .busy_timeout(BUSY_TIMEOUT);
-        let writer =
-            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(opening)?;
+        let writer = connect(SqlitePoolOptions::new().max_connections(1), &options).await.map_err(opening)?;
         migrate(&writer)
             .await
             .map_err(|source| StoreError::Migrate { path: path.to_path_buf(), source: Box::new(source) })?;
-        let reader = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await
-            .map_err(opening)?;
+        let options = options.read_only(true).create_if_missing(false);
+        let reader = connect(SqlitePoolOptions::new().max_connections(READERS), &options).await.map_err(opening)?;
         let is_sure = Arc::new(AtomicBool::new(true));
         Ok(Self { path: path.to_path_buf(), writer, reader, lease: None, log: None, is_sure })
     }
@@ -190,6 +188,24 @@ fn expect_fact(name: &'static str, expected: &[u8], found: &[u8]) -> Result<(), 
         return Ok(());
     }
     Err(StoreError::Identity { name, expected: hex::encode(expected), found: hex::encode(found) })
+}
+
+/// Opens connections. The first one turns to write-ahead logging, which takes the whole file for a moment, and SQLite does not
+/// wait for that by itself.
+async fn connect(pool: SqlitePoolOptions, options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    let begun = Instant::now();
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(error) if is_busy(&error) && begun.elapsed() < BUSY_TIMEOUT => tokio::time::sleep(BUSY_PAUSE).await,
+            opened => return opened,
+        }
+    }
+}
+
+/// Whether another process has the lock: SQLITE_BUSY is the low byte of its extended codes.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 /// Brings the schema up to date. A service and a command may open a new database at the same moment, and sqlx takes no lock

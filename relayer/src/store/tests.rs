@@ -74,7 +74,7 @@ fn turn(sequences: &[u64]) -> Commit {
 #[tokio::test]
 async fn a_database_may_be_made_by_two_at_once() {
     let folder = TempDir::new().expect("a folder");
-    for round in 0..8 {
+    for round in 0..40 {
         let path = folder.path().join(format!("{round}.db"));
         let both = tokio::join!(Store::open_unclaimed(&path), Store::open_unclaimed(&path));
         assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
