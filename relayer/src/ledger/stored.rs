@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use lockstep_core::group::PAYLOAD_MAX;
 use lockstep_core::mixin::Transaction;
 use lockstep_core::operation::StoredPayload;
 use lockstep_core::output::Output;
@@ -14,16 +15,42 @@ use tokio::sync::Mutex;
 
 use crate::world::ledger::{ReadError, ReadKernel};
 
-/// Transactions that are kept. Anybody may name one of 4 MiB in payment after payment, and members should not read it as
-/// often; what is kept of each is at most a payload.
+/// Transactions whose extra is kept. Anybody may name the same one in payment after payment, with a hash that is never right,
+/// and members should not read it as often.
 const KEPT: usize = 64;
+/// Transactions of which it is kept that their extra is longer than a payload: whoever names them has paid for 64 KiB each.
+const KEPT_LONG: usize = 4_096;
 
 /// What was read last. It is locked while one is read, so that a page of payments that all name transactions of 4 MiB needs the
 /// memory of one.
 #[derive(Debug, Default)]
 pub(super) struct StoredPayloads {
-    /// By transaction and hash of the payload, oldest first.
-    read: Mutex<VecDeque<(B256, B256, Option<Bytes>)>>,
+    read: Mutex<Read>,
+}
+
+#[derive(Debug, Default)]
+struct Read {
+    /// Extras by transaction, oldest first.
+    extras: VecDeque<(B256, Bytes)>,
+    /// Those with a longer extra, oldest first.
+    long: VecDeque<B256>,
+}
+
+impl Read {
+    fn keep(&mut self, transaction: B256, extra: &[u8]) {
+        if extra.len() > usize::try_from(PAYLOAD_MAX).unwrap_or(usize::MAX) {
+            keep_newest(&mut self.long, transaction, KEPT_LONG);
+        } else {
+            keep_newest(&mut self.extras, (transaction, Bytes::copy_from_slice(extra)), KEPT);
+        }
+    }
+}
+
+fn keep_newest<T>(kept: &mut VecDeque<T>, newest: T, most: usize) {
+    if kept.len() >= most {
+        kept.pop_front();
+    }
+    kept.push_back(newest);
 }
 
 impl StoredPayloads {
@@ -39,18 +66,19 @@ impl StoredPayloads {
             return Ok(output);
         };
         let mut read = self.read.lock().await;
-        if let Some((_, _, known)) = read.iter().find(|(of, named, _)| (*of, *named) == (hash, stored.hash)) {
-            output.stored.clone_from(known);
+        if read.long.contains(&hash) {
+            return Ok(output);
+        }
+        if let Some((_, extra)) = read.extras.iter().find(|(of, _)| *of == hash) {
+            output.stored = stored.find(extra);
             return Ok(output);
         }
         // Where it is not final, the nodes that answer are behind those that took the payment.
         let view = kernel.transaction(hash).await?.filter(|view| view.is_final);
         let view = view.ok_or(ReadError::WaitNotFinal { output: output.id, sequence: output.sequence })?;
-        output.stored = stored.find(view.transaction.transaction().extra());
-        if read.len() >= KEPT {
-            read.pop_front();
-        }
-        read.push_back((hash, stored.hash, output.stored.clone()));
+        let extra = view.transaction.transaction().extra();
+        output.stored = stored.find(extra);
+        read.keep(hash, extra);
         Ok(output)
     }
 }
@@ -156,14 +184,17 @@ mod tests {
 
     #[tokio::test]
     async fn one_transaction_should_not_be_read_for_each_payment_that_names_it() {
-        let kernel = kernel(&vec![1; 65_537], true);
-        let stored = StoredPayloads::default();
-        let payment = payment(&kernel, 2, &vec![1; 65_537]);
-        let find = || stored.find(&kernel, output(&payment), &payment);
-        let found = tokio::join!(find(), find(), find());
-        assert!(
-            [found.0, found.1, found.2].iter().all(|found| found.as_ref().is_ok_and(|output| output.stored.is_none()))
-        );
-        assert_eq!(kernel.2.load(Ordering::Relaxed), 1);
+        for length in [65_536, 65_537] {
+            let kernel = kernel(&vec![1; length], true);
+            let stored = StoredPayloads::default();
+            let find = async |payload: &[u8]| {
+                let payment = payment(&kernel, 2, payload);
+                stored.find(&kernel, output(&payment), &payment).await.expect("read").stored
+            };
+            let right = vec![1; length];
+            let found = tokio::join!(find(b"wrong"), find(&right), find(b"wrong again"));
+            assert_eq!(found, (None, (length == 65_536).then(|| right.into()), None), "{length}");
+            assert_eq!(kernel.2.load(Ordering::Relaxed), 1, "{length}");
+        }
     }
 }
