@@ -96,8 +96,8 @@ PAYMENTS ?= 10000
 SEED ?= 1
 .PHONY: soak-ledger
 soak-ledger: $(TOOLS) ## PAYMENTS=10000 SEED=1: payments of every kind through real processes, each accounted for to the last unit
-	cargo build --locked --release -p lockstep
-	cargo run --locked --release -p lockstep-tests --bin soak -- --payments $(PAYMENTS) --seed $(SEED) --binary target/release/lockstep
+	$(RELEASE)
+	target/release/soak --payments $(PAYMENTS) --seed $(SEED) --binary target/release/lockstep
 
 SEEDS ?= 200
 .PHONY: sim

@@ -202,6 +202,8 @@ mod tests {
         store.advance_ceremony(done.digest, &step).await.expect("said");
         assert_eq!(said(&done, 6).await, [&public[..], &[15]].concat());
         assert_eq!(said(&open, 6).await.len(), 8);
+        store.finish_ceremony(open.digest, &"given up", Leave::Everything).await.expect("ended");
+        assert_eq!((records(&open).await, said(&open, 6).await.len()), (8, 8), "others may count on it");
     }
 
     #[tokio::test]
