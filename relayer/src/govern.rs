@@ -149,7 +149,8 @@ impl Governance {
             return Ok(None);
         };
         // What has been used up is signed no more, and no key signs for what it cannot decide.
-        if self.key_wanted(&row, &self.store.acted_decisions().await?, &self.contracts()) != Some(*key) {
+        let acted = self.store.acted_decisions().await?;
+        if self.key_wanted(&row, &acted, &self.contracts()) != Some(*key) {
             return Ok(None);
         }
         let Constitution { group_id, places, .. } = &*self.constitution;
@@ -158,10 +159,8 @@ impl Governance {
             return Ok(None);
         }
         let slot = row.subject.slot();
-        if let Slot::Number(number) = slot
-            && number > self.numbers_end(&seat.marks()).await?
-        {
-            warn!(%digest, number, "an approved decision is not signed: its number is too far behind the last one");
+        if is_out_of_reach(slot, &acted, &seat.marks()) {
+            debug!(%digest, %slot, "not signed: too far above the last decision");
             return Ok(None);
         }
         if slot.is_covered_by(&seat.marks()) && self.store.promised_governance(slot).await? != Some(digest) {
@@ -180,13 +179,6 @@ impl Governance {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// The last number that a decision may have. The next members sign for no number up to the highest that was promised, so
-    /// a huge one would be the last decision ever.
-    async fn numbers_end(&self, marks: &Marks) -> Result<u64, StoreError> {
-        let acted = self.store.acted_decisions().await?.into_iter().map(|decision| decision.number);
-        Ok(acted.chain([marks.decision]).max().unwrap_or_default().saturating_add(NUMBERS_AHEAD))
     }
 
     /// This member's part of the proof that a key is held whose share it has. Says nothing but that, so it needs nobody's
@@ -411,6 +403,13 @@ async fn approved_by(member: u8, peers: &PeerClient) -> Vec<Subject> {
         all.extend(page);
     }
     all
+}
+
+/// Whether a decision's number is so high that nobody signs for it: the next members sign for no number up to the highest that
+/// was promised, so a huge one would be the last decision ever.
+pub fn is_out_of_reach(slot: Slot, acted: &[ActedDecision], marks: &Marks) -> bool {
+    let last = acted.iter().map(|decision| decision.number).chain([marks.decision]).max().unwrap_or_default();
+    matches!(slot, Slot::Number(number) if number > last.saturating_add(NUMBERS_AHEAD))
 }
 
 #[cfg(test)]

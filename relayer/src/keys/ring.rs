@@ -125,17 +125,15 @@ impl Keyring {
         self.change(|keys| keys.hold(share.clone()))
     }
 
-    /// Keeps a share in the place of another one of the same generation, which an earlier round of its ceremony made. One of
-    /// another key gives way only while an older share is held, that is before it has signed: a fresh key needs nobody's old
-    /// share, so a proposal that names an old roster could otherwise take the place of the key that signs now.
+    /// Keeps a share in the place of another one of the same generation and key, which an earlier round of its ceremony made.
+    /// None gives way to another key: a fresh key needs nobody's old share, so a proposal that names an old roster could
+    /// otherwise take the place of the key that signs now.
     ///
     /// # Errors
-    /// Refuses a share of another group than those that are held, and one of another key in the place of one that may sign.
+    /// Refuses a share of another group than those that are held, and one of another key in the place of one that is held.
     pub fn renew_share(&self, share: &HeldShare) -> Result<(), KeyError> {
         self.change(|keys| {
-            let is_unused = keys.shares.range(..share.generation).next().is_some();
-            let gives_way =
-                |held: &HeldShare| held.public() != share.public() && (is_unused || held.group_key == share.group_key);
+            let gives_way = |held: &HeldShare| held.public() != share.public() && held.group_key == share.group_key;
             if keys.shares.get(&share.generation).is_some_and(gives_way) {
                 keys.shares.remove(&share.generation);
             }

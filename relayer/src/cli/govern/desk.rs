@@ -20,6 +20,7 @@ use super::store;
 use crate::config::MemberConfig;
 use crate::evm::governance::{ContractState, read_contract, read_governed};
 use crate::evm::provider::{EvmProvider, provider};
+use crate::govern::is_out_of_reach;
 use crate::govern::{Constitution, words};
 use crate::keys::{Keyring, PublicShare};
 use crate::member::constitution;
@@ -257,6 +258,14 @@ impl Desk {
     /// the same number or nonce.
     pub(super) async fn expect_free(&self, subject: &Subject, digest: B256) -> Result<(), Failure> {
         let (slot, signing) = (subject.slot(), self.signing().await?);
+        if is_out_of_reach(slot, &self.acted().await?, &signing.marks()) {
+            return Err(Failure::new(
+                Exit::Negative,
+                anyhow!(
+                    "{slot} is too far above the last decision: nobody signs for it. Propose it under a lower number"
+                ),
+            ));
+        }
         let promised = self.store.promised_governance(slot).await.map_err(store)?;
         if !slot.is_covered_by(&signing.marks()) || promised == Some(digest) {
             return Ok(());
