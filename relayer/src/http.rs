@@ -22,9 +22,19 @@ const IDLE_CONNECTIONS_MAX: usize = 8;
 /// # Errors
 /// Where the TLS roots of the system cannot be loaded.
 pub fn http_client(timeout: Duration) -> Result<Client, HttpError> {
+    patient_http_client(timeout, timeout)
+}
+
+/// As [`http_client`], for large bodies over slow lines: a request also ends where nothing comes for `silence`, so that
+/// `timeout` can leave a body the time that it needs.
+///
+/// # Errors
+/// As [`http_client`].
+pub fn patient_http_client(silence: Duration, timeout: Duration) -> Result<Client, HttpError> {
     install_tls_provider();
     Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+        .connect_timeout(CONNECT_TIMEOUT.min(silence))
+        .read_timeout(silence)
         .timeout(timeout)
         .redirect(Policy::none())
         .no_proxy()
@@ -151,6 +161,30 @@ mod tests {
         assert!(matches!(fetch(&half).await, Err(error) if error.retryable()));
         assert!(matches!(fetch("http://127.0.0.1:1/").await, Err(HttpError::Connect(_))));
         assert!(matches!(fetch("no url").await, Err(error) if !error.retryable()));
+    }
+
+    #[tokio::test]
+    async fn a_slow_body_should_be_read_and_a_silent_one_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n").await;
+            for byte in b"12345678" {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                let _ = stream.write_all(&[*byte]).await;
+            }
+        });
+        let (silence, long) = (Duration::from_secs(3), Duration::from_secs(600));
+        let client = patient_http_client(silence, long).expect("a client");
+        let slow = client.get(&url).send().await.expect("a reply");
+        assert_eq!(read_body(slow, 8).await.expect("eight bytes in more than the silence"), b"12345678");
+
+        let client = patient_http_client(Duration::from_millis(300), long).expect("a client");
+        let half = answering("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n1234", true).await;
+        let half = client.get(&half).send().await.expect("a reply");
+        assert!(matches!(read_body(half, 8).await, Err(HttpError::Timeout(_))), "long before ten minutes are over");
     }
 
     #[tokio::test]
