@@ -129,12 +129,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--everything", action="store_true", help="every change, also those of one line that are alike")
     parser.add_argument("--only", default="", help="only places whose description holds this")
+    parser.add_argument("--after", type=int, default=0, help="leave so many out at the beginning: an earlier run has judged them")
     parser.add_argument("--minutes", type=float, default=0, help="begin no mutant after so long; what is left out makes the run fail")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     options = parser.parse_args()
 
     argued = {(e["file"], e["before"], e["after"]): e for e in tomllib.loads((HERE / "mutants.toml").read_text())["equivalent"]}
-    mutants = [mutant for mutant in all_mutants(options.everything) if options.only in str(mutant)]
+    mutants = [mutant for mutant in all_mutants(options.everything) if options.only in str(mutant)][options.after :]
     faults = [f for f in tomllib.loads((HERE / "faults.toml").read_text())["fault"] if "invariants" in f and options.only in f["name"]]
     started, workers = time.monotonic(), Workers(options.workers)
 
@@ -158,7 +159,7 @@ def main():
     for fault, tests in missed:
         print(f"  {'MISSED' if tests else 'noticed':9} {fault['name']}: {', '.join(fault['invariants'])}")
         problems += tests
-    if not options.only:
+    if not options.only and not options.after:
         alive = {mutant.key for mutant, result in results if result == "survived"}
         for key in argued.keys() - alive:
             print(f"mutants.toml argues about what does not survive: {key}", file=sys.stderr)
