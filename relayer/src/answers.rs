@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use lockstep_core::{B256, Uuid};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::api;
 use crate::checkpoints::Checkpoints;
+use crate::divergence::{self, Doubts};
 use crate::evm::governance::ContractState;
 use crate::govern::Governance;
 use crate::peer::{
@@ -15,6 +16,7 @@ use crate::peer::{
 use crate::rosters::Rosters;
 use crate::store::{Store, StoreError};
 use crate::witnesses::Word;
+use crate::world::doubt::{HistoryAt, LedgerDoubts, SetAside};
 
 /// Answers from the store.
 #[derive(Clone, Debug)]
@@ -74,6 +76,10 @@ impl AnswerPeers for Answers {
         Ok((!signatures.is_empty()).then_some(signatures))
     }
 
+    async fn history(&self, at: u64) -> Result<HistoryAt, AnswerError> {
+        divergence::history_at(&self.store, at).await.map_err(|error| self.refuse(error))
+    }
+
     async fn governance(&self, ask: AskGovernance) -> Result<Option<GovernanceAnswer>, AnswerError> {
         self.governance.answer(ask).await.map_err(|error| self.refuse(error))
     }
@@ -109,12 +115,21 @@ pub struct OwnStatus {
     rosters: Rosters,
     store: Store,
     governance: Governance,
+    doubts: Doubts,
+    late: watch::Receiver<Vec<SetAside>>,
 }
 
 impl OwnStatus {
     /// The status of the member with this index, 1..=n.
-    pub const fn new(member: u32, rosters: Rosters, store: Store, governance: Governance) -> Self {
-        Self { member, rosters, store, governance }
+    pub const fn new(
+        member: u32,
+        rosters: Rosters,
+        store: Store,
+        governance: Governance,
+        doubts: Doubts,
+        late: watch::Receiver<Vec<SetAside>>,
+    ) -> Self {
+        Self { member, rosters, store, governance, doubts, late }
     }
 }
 
@@ -136,6 +151,7 @@ impl api::ReadStatus for OwnStatus {
             parked: self.store.parked().await?,
             signing_stopped: self.store.signing_stopped().await?.map(|switch| switch.reason),
             contracts: self.governance.contracts().into_iter().map(contract).collect(),
+            ledger: LedgerDoubts { late: self.late.borrow().clone(), ..self.doubts.all() },
         })
     }
 }

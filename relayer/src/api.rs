@@ -14,6 +14,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::world::doubt::LedgerDoubts;
+
 /// How far a member has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -41,6 +43,9 @@ pub struct Status {
     /// Where each chain's contract stands, as last seen.
     #[serde(default)]
     pub contracts: BTreeMap<u64, ContractStatus>,
+    /// What keeps it from going on with the ledger, and what others see differently.
+    #[serde(default)]
+    pub ledger: LedgerDoubts,
 }
 
 /// Where a group contract stands.

@@ -15,9 +15,10 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use crate::peer::{Partial, PeerClient};
+use crate::peer::{Partial, PeerClient, PeerError};
 use crate::signer::{EraseError, Signer};
 use crate::store::{StepRow, Store, StoreError};
+use crate::world::doubt::HistoryAt;
 
 /// Signs checkpoints for this member and recovers the group's signature. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -28,16 +29,18 @@ pub struct Checkpoints {
     peers: PeerClient,
     /// Members that once gave a bad partial, by roster: theirs are used last and checked first.
     suspects: Arc<Mutex<BTreeSet<(B256, u8)>>>,
+    /// The newest sequence, with its history, that t members were found to share.
+    shared: Arc<Mutex<(u64, B256)>>,
 }
 
 impl Checkpoints {
     /// The checkpoints of the group as the owner of `signer` signs them.
     pub fn new(group_id: B256, signer: Signer, store: Store, peers: PeerClient) -> Self {
-        Self { group_id, signer, store, peers, suspects: Arc::default() }
+        Self { group_id, signer, store, peers, suspects: Arc::default(), shared: Arc::default() }
     }
 
-    /// This member's partial signature for the checkpoint at `sequence`; `None` while that is not applied here, or where
-    /// this member may not sign. The promise is durable before the signature exists.
+    /// This member's partial signature for the checkpoint at `sequence`; `None` while that is not applied here, where fewer
+    /// than t members have its history, or where this member may not sign. The promise is durable before the signature exists.
     ///
     /// # Errors
     /// Another digest once signed for the same sequence is a contradiction, and so is a history other than the one that the
@@ -54,6 +57,10 @@ impl Checkpoints {
         }
         let Some(share) = self.signer.share_of(roster).await? else { return Ok(None) };
         let digest = checkpoint.digest(&self.group_id);
+        // A promise binds for ever. A member that was shown something else than the others finds out before it makes one.
+        if !self.store.has_guarded(checkpoint.sequence, digest).await? && !self.is_shared(roster, checkpoint).await? {
+            return Ok(None);
+        }
         match self.store.guard_checkpoint(checkpoint.sequence, digest).await {
             Err(StoreError::Stopped { .. }) => return Ok(None),
             guarded => guarded?,
@@ -62,6 +69,36 @@ impl Checkpoints {
         let Checkpoint { sequence, history, root } = *checkpoint;
         let (generation, roster) = (roster.generation(), roster.digest());
         Ok(Some(Partial { sequence, generation, roster, history, root, signature }))
+    }
+
+    /// True where t members of `roster`, this one among them, have the history of `checkpoint`. Nobody promises anything by
+    /// saying so, and fewer could not make a signature anyway. Whoever has a history has all that it begins with.
+    async fn is_shared(&self, roster: &Roster, checkpoint: &Checkpoint) -> Result<bool, StoreError> {
+        let sequence = checkpoint.sequence;
+        let (through, history) = *self.held_shared();
+        if sequence <= through && self.store.step(through).await?.is_some_and(|step| step.checkpoint.history == history)
+        {
+            return Ok(true);
+        }
+        let own_index = self.signer.rosters().index_in(roster);
+        let peers = self.peers.of_generation(roster.generation());
+        let mut asked = JoinSet::new();
+        for member in roster.members().iter().map(|member| member.index).filter(|index| Some(*index) != own_index) {
+            let peers = peers.clone();
+            asked.spawn(async move { (member, peers.pull_history(member, sequence).await) });
+        }
+        let need = usize::from(roster.key().threshold());
+        let same = alike(checkpoint, need, asked).await;
+        if same < need {
+            debug!(sequence, same, need, "too few members have this history yet");
+            return Ok(false);
+        }
+        *self.held_shared() = (sequence, checkpoint.history);
+        Ok(true)
+    }
+
+    fn held_shared(&self) -> MutexGuard<'_, (u64, B256)> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The checkpoint at `sequence` with the group's signature; `None` while it is not applied here or fewer than t members
@@ -141,6 +178,7 @@ impl Checkpoints {
             let (peers, sequence) = (seated.clone(), checkpoint.sequence);
             asked.spawn(async move { (member, peers.pull_partial(member, sequence).await) });
         }
+        let has_promised = own.is_some();
         let own = own_index.zip(own).map(|(index, own)| PartialSignature { index, signature: own.signature });
         let mut partials: Vec<_> = own.into_iter().collect();
         let mut others = BTreeMap::<(B256, B256), BTreeSet<u8>>::new();
@@ -167,7 +205,8 @@ impl Checkpoints {
                         theirs = %partial.history, "member sees another history");
                     let same = others.entry((partial.history, partial.root)).or_default();
                     same.insert(member);
-                    if same.len() >= need {
+                    // Who has promised nothing stands still and looks where the views part (`divergence.rs`).
+                    if same.len() >= need && has_promised {
                         let members = same.iter().copied().collect();
                         return Err(CheckpointError::Diverged { sequence: checkpoint.sequence, members });
                     }
@@ -198,6 +237,25 @@ impl Checkpoints {
     }
 }
 
+/// How many members, this one among them, have the history of `checkpoint`, as soon as there are `need` of them. Who lags or has
+/// something else does not count and decides nothing, and who is silent is not waited for while others are enough.
+async fn alike(checkpoint: &Checkpoint, need: usize, mut asked: JoinSet<(u8, Result<HistoryAt, PeerError>)>) -> usize {
+    let (mut same, sequence) = (1_usize, checkpoint.sequence);
+    while same < need
+        && let Some(answer) = asked.join_next().await
+    {
+        match answer {
+            Ok((_, Ok(at))) if (at.sequence, at.history) == (sequence, checkpoint.history) => {
+                same = same.saturating_add(1);
+            }
+            Ok((member, Ok(at))) => debug!(member, sequence, applied = at.applied, "member has not the same history"),
+            Ok((member, Err(error))) => debug!(member, %error, "no history"),
+            Err(_) => {}
+        }
+    }
+    same
+}
+
 /// How many parts come from members that never gave a bad one.
 fn trusted(partials: &[PartialSignature], suspects: &BTreeSet<u8>) -> usize {
     partials.iter().filter(|partial| !suspects.contains(&partial.index)).count()
@@ -218,7 +276,8 @@ pub enum CheckpointError {
     /// Good partials that do not make the group's signature: the group file is wrong.
     #[error("contradiction: {0}")]
     Recover(#[from] RecoverError),
-    /// t members agree on another history: this member's view of the ledger is wrong, or t members are traitors.
+    /// t members agree on another history than the one that this member has signed: its view of the ledger was wrong, or t
+    /// members are traitors.
     #[error("contradiction: members {members:?} agree on another history at sequence {sequence} than this member")]
     Diverged {
         /// Where.
@@ -242,7 +301,48 @@ impl CheckpointError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// What one of the others does when it is asked where its history stands at sequence 9.
+    #[derive(Clone, Copy)]
+    enum Other {
+        Same,
+        Lags,
+        Lies,
+        Silent,
+    }
+
+    async fn counted(others: [Other; 3], wait: Duration) -> Option<usize> {
+        let checkpoint = Checkpoint { sequence: 9, history: B256::repeat_byte(1), root: B256::ZERO };
+        let mut asked = JoinSet::new();
+        for (member, other) in (2..).zip(others) {
+            asked.spawn(async move {
+                let (sequence, history) = match other {
+                    Other::Same => (9, B256::repeat_byte(1)),
+                    Other::Lags => (7, B256::repeat_byte(2)),
+                    Other::Lies => (9, B256::repeat_byte(3)),
+                    Other::Silent => std::future::pending().await,
+                };
+                (member, Ok(HistoryAt { at: 9, applied: sequence, sequence, history, next: None }))
+            });
+        }
+        tokio::time::timeout(wait, alike(&checkpoint, 3, asked)).await.ok()
+    }
+
+    #[tokio::test]
+    async fn one_that_is_silent_lags_or_lies_should_not_keep_three_from_signing() {
+        use Other::{Lags, Lies, Same, Silent};
+        let long = Duration::from_secs(60);
+        for other in [Silent, Lags, Lies] {
+            for others in [[other, Same, Same], [Same, other, Same], [Same, Same, other]] {
+                assert_eq!(counted(others, long).await, Some(3));
+            }
+        }
+        assert_eq!(counted([Same, Lags, Lies], long).await, Some(2), "two have not signed for three");
+        assert_eq!(counted([Same, Lags, Silent], Duration::from_millis(20)).await, None, "it might still say so");
+    }
 
     #[test]
     fn a_liar_that_answers_first_should_not_make_us_wait_for_everybody() {

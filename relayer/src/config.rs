@@ -107,6 +107,7 @@ impl MemberConfig {
     fn check(&self) -> Result<(), ConfigError> {
         let Self { ledger, chains, submit, peer, .. } = self;
         interval("ledger.poll_ms", ledger.poll_ms)?;
+        interval("ledger.reread_ms", ledger.reread_ms)?;
         interval("ledger.timeout_ms", ledger.timeout_ms)?;
         bounds("ledger.settle_ms", ledger.settle_ms, (0, INTERVAL_BOUNDS_MS.1))?;
         bounds("submit.takeover_ms", submit.takeover_ms, (0, INTERVAL_BOUNDS_MS.1))?;
@@ -273,9 +274,16 @@ pub struct LedgerConfig {
     /// Time between two readings.
     #[serde(default = "ledger_poll_ms")]
     pub poll_ms: u64,
+    /// Time between two looks back at rows that were applied, and at the histories of the others.
+    #[serde(default = "reread_ms")]
+    pub reread_ms: u64,
     /// Longest wait for one answer.
     #[serde(default = "timeout_ms")]
     pub timeout_ms: u64,
+}
+
+const fn reread_ms() -> u64 {
+    10_000
 }
 
 const fn settle_ms() -> u64 {
@@ -299,6 +307,11 @@ impl LedgerConfig {
     /// Time between two readings.
     pub const fn poll(&self) -> Duration {
         Duration::from_millis(self.poll_ms)
+    }
+
+    /// Time between two looks back.
+    pub const fn reread(&self) -> Duration {
+        Duration::from_millis(self.reread_ms)
     }
 
     /// How long a row must have been seen before it is applied.

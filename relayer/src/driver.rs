@@ -9,6 +9,7 @@ use std::sync::Arc;
 use lockstep_core::derive::{ConfigError, Record};
 use lockstep_core::group::Addresses;
 use lockstep_core::machine::{Advance, Machine, MachineError, Rules};
+use lockstep_core::operation::MemoRules;
 use lockstep_core::output::Output;
 use lockstep_core::trace::ChainId;
 use thiserror::Error;
@@ -18,6 +19,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::store::{Commit, Store, StoreError};
 use crate::world::chain::Cursor;
+use crate::world::doubt::SetAside;
 
 /// Inputs that may wait for the driver: two pages a watcher, so that a watcher reads ahead but memory stays bounded.
 pub const INPUTS_MAX: usize = 8;
@@ -26,7 +28,21 @@ pub const INPUTS_MAX: usize = 8;
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The next outputs of the group, verified, ascending.
-    Outputs(Vec<Output>),
+    Outputs {
+        /// The sequence that they follow. What follows something else was read before the driver went back, and is dropped.
+        after: u64,
+        /// The outputs.
+        outputs: Vec<Output>,
+    },
+    /// Outputs behind the order that all members share, verified: they wait for a decision. What is known is passed over.
+    Late(Vec<Output>),
+    /// Outputs were applied in an order that is not the group's: everything from this sequence on is given up and read again.
+    Rewind {
+        /// The first sequence that is given up.
+        first: u64,
+        /// An output that was applied there and that the group went on without: it waits for a decision from now on.
+        aside: Option<Box<Output>>,
+    },
     /// The next final records of a chain, and where its watcher goes on.
     Records {
         /// The chain.
@@ -49,6 +65,10 @@ pub struct Progress {
     pub escrow_due: Option<u64>,
     /// The key that decisions are verified with, compressed, where a decision made another one than the group's first.
     pub decided_key: Option<[u8; 96]>,
+    /// The sequence of the last output that the driver has taken in: applied, or found to be set aside already.
+    pub read: u64,
+    /// How often the driver has gone back since the start.
+    pub rewinds: u64,
     /// Number of turns since the start: it changes whenever anything was persisted.
     pub turn: u64,
 }
@@ -57,19 +77,29 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Driver {
     machine: Machine,
+    /// How memos are read before any decision.
+    memo: MemoRules,
     store: Store,
     /// Position of the next record of each chain.
     positions: BTreeMap<ChainId, u64>,
     progress: watch::Sender<Progress>,
     addresses: watch::Sender<Arc<Addresses>>,
+    late: watch::Sender<Vec<SetAside>>,
 }
 
-impl Driver {
-    /// Derives everything that the store's inputs lead to, and compares with what was stored.
-    ///
-    /// # Errors
-    /// A difference is a contradiction: this member must not sign again before a person has looked.
-    pub async fn restore(rules: Rules, store: Store) -> Result<Self, DriverError> {
+/// What the store's inputs lead to.
+struct Replayed {
+    machine: Machine,
+    positions: BTreeMap<ChainId, u64>,
+    sequence: u64,
+    ledger_time: u64,
+    advance: Advance,
+}
+
+impl Replayed {
+    /// Derives everything again and compares with what was stored. Derived transactions that follow from no stored input, and
+    /// for which nothing was promised, are left over from before the member went back: they are forgotten.
+    async fn of(rules: Rules, store: &Store) -> Result<Self, DriverError> {
         let mut machine = Machine::new(rules)?;
         let mut positions = BTreeMap::new();
         let (mut applied, mut ledger_time) = (0, 0);
@@ -100,20 +130,43 @@ impl Driver {
             }
             positions.insert(chain, next);
         }
-        named.extend(machine.advance()?.derived);
-        for named in &named {
+        let mut advance = machine.advance()?;
+        named.append(&mut advance.derived);
+        advance.derived = named;
+        for named in &advance.derived {
             store.replay().check_derived(named).await?;
         }
+        store.forget_underived(advance.derived.iter().map(|named| named.id).collect()).await?;
         let stored = store.replay().last_history().await?;
         if stored.is_some_and(|stored| stored != machine.history()) {
             return Err(DriverError::History { sequence: applied });
         }
-        info!(sequence = applied, derived = named.len(), "replayed the store");
+        info!(sequence = applied, derived = advance.derived.len(), "replayed the store");
+        Ok(Self { machine, positions, sequence: applied, ledger_time, advance })
+    }
+}
+
+impl Driver {
+    /// Derives everything that the store's inputs lead to, and compares with what was stored.
+    ///
+    /// # Errors
+    /// A difference is a contradiction: this member must not sign again before a person has looked.
+    pub async fn restore(rules: Rules, store: Store) -> Result<Self, DriverError> {
+        let memo = rules.memo.clone();
+        let Replayed { machine, positions, sequence, ledger_time, .. } = Replayed::of(rules, &store).await?;
         let (escrow_due, decided_key) = (escrow_due(&machine), decided_key(&machine));
-        let (progress, _) =
-            watch::channel(Progress { sequence: applied, ledger_time, escrow_due, decided_key, turn: 0 });
+        let (progress, _) = watch::channel(Progress {
+            sequence,
+            ledger_time,
+            escrow_due,
+            decided_key,
+            read: sequence,
+            rewinds: 0,
+            turn: 0,
+        });
         let (addresses, _) = watch::channel(Arc::new(Addresses::of(machine.core())));
-        Ok(Self { machine, store, positions, progress, addresses })
+        let (late, _) = watch::channel(set_aside(&machine));
+        Ok(Self { machine, memo, store, positions, progress, addresses, late })
     }
 
     /// How far the driver has come, now and from now on.
@@ -125,6 +178,11 @@ impl Driver {
     /// that they belong to.
     pub fn addresses(&self) -> watch::Receiver<Arc<Addresses>> {
         self.addresses.subscribe()
+    }
+
+    /// The outputs that were set aside and wait for a decision, now and from now on.
+    pub fn late(&self) -> watch::Receiver<Vec<SetAside>> {
+        self.late.subscribe()
     }
 
     /// Takes inputs until told to stop or until all watchers are gone.
@@ -153,12 +211,29 @@ impl Driver {
     /// Everything but a failing disk is a contradiction; in both cases the service stops and derives again at its next start.
     pub async fn turn(&mut self, inputs: Vec<Input>) -> Result<(), DriverError> {
         let mut commit = Commit::default();
+        let mut read = self.progress.borrow().read;
         for input in inputs {
             match input {
-                Input::Outputs(outputs) => self.apply(outputs, &mut commit).await?,
+                Input::Outputs { after, outputs } if after == read => {
+                    read = outputs.last().map_or(read, |output| output.sequence);
+                    self.apply(outputs, &mut commit)?;
+                }
+                Input::Outputs { after, .. } => debug!(after, read, "outputs of before the driver went back"),
+                Input::Late(outputs) => self.put_aside(outputs, &mut commit).await?,
+                Input::Rewind { first, aside } => {
+                    // Nothing of this turn is persisted yet, and what goes back goes back by itself.
+                    self.persist(std::mem::take(&mut commit), read).await?;
+                    self.rewind(first, aside).await?;
+                    read = self.progress.borrow().read;
+                }
                 Input::Records { chain, records, cursor } => self.feed(chain, records, cursor, &mut commit)?,
             }
         }
+        self.persist(commit, read).await
+    }
+
+    /// Derives what follows, and writes all of it down.
+    async fn persist(&mut self, mut commit: Commit, read: u64) -> Result<(), DriverError> {
         let Advance { derived, parked } = self.machine.advance()?;
         for (chain, k) in &parked {
             error!(chain, k, "outbound parked: its process asked for more than its book holds");
@@ -173,7 +248,15 @@ impl Driver {
         self.turn_to_newest_address();
         let (escrow_due, decided_key) = (escrow_due(&self.machine), decided_key(&self.machine));
         let latest = commit.steps.iter().filter(|(_, step)| step.is_some()).map(|(output, _)| output.created_at).max();
+        let aside = set_aside(&self.machine);
+        self.late.send_if_modified(|late| {
+            *late != aside && {
+                *late = aside;
+                true
+            }
+        });
         self.progress.send_modify(|progress| {
+            progress.read = read;
             progress.escrow_due = escrow_due;
             progress.decided_key = decided_key;
             progress.ledger_time = progress.ledger_time.max(latest.unwrap_or_default());
@@ -192,16 +275,12 @@ impl Driver {
         }
     }
 
-    async fn apply(&mut self, outputs: Vec<Output>, commit: &mut Commit) -> Result<(), DriverError> {
+    fn apply(&mut self, outputs: Vec<Output>, commit: &mut Commit) -> Result<(), DriverError> {
         for output in outputs {
-            // Early ones are brought again after each start.
-            if output.late && self.store.output(output.id).await?.is_some() {
+            // Members that set it aside met it behind their cursor; here it comes in its place, and must wait all the same.
+            if self.machine.core().is_late(&output.id) {
+                debug!(output = %output.id, sequence = output.sequence, "set aside already");
                 continue;
-            }
-            if output.late {
-                warn!(output = %output.id, sequence = output.sequence, generation = output.generation,
-                    asset = %output.asset, amount = %output.amount,
-                    "output set aside: it came to an address before that was the group's; only a decision admits it");
             }
             let step = self.machine.apply(&output)?;
             for (id, class) in step.iter().flat_map(|step| &step.classes) {
@@ -210,6 +289,56 @@ impl Driver {
             }
             commit.steps.push((output, step));
         }
+        Ok(())
+    }
+
+    /// Sets outputs aside. Some are brought again after each start, or by more than one task.
+    async fn put_aside(&mut self, outputs: Vec<Output>, commit: &mut Commit) -> Result<(), DriverError> {
+        for output in outputs {
+            let is_new = !commit.steps.iter().any(|(other, _)| other.id == output.id);
+            if !is_new || self.store.output(output.id).await?.is_some() {
+                continue;
+            }
+            warn_of_late(&output);
+            let step = self.machine.apply(&output)?;
+            commit.steps.push((output, step));
+        }
+        Ok(())
+    }
+
+    /// Gives up everything from `first` on and derives the rest again.
+    async fn rewind(&mut self, first: u64, aside: Option<Box<Output>>) -> Result<(), DriverError> {
+        let rules = self.machine.rules();
+        let Some(given_up) = self.store.rewind(first, aside.as_deref(), &rules.group_id).await? else {
+            warn!(first, "this member has promised what it would have to give up: it stays where it is");
+            return Ok(());
+        };
+        warn!(first, given_up, "went back: what was applied from this sequence on was not in the group's order");
+        if let Some(output) = &aside {
+            warn_of_late(output);
+        }
+        let (switches, key) = (self.machine.core().switches().len(), decided_key(&self.machine));
+        let rules = Rules { memo: self.memo.clone(), ..self.machine.rules().clone() };
+        let Replayed { machine, positions, sequence, ledger_time, advance } = Replayed::of(rules, &self.store).await?;
+        let core = machine.core();
+        self.store.mend(core.processes().map(|(id, process)| (*id, process.gas)), &advance.parked).await?;
+        if (core.switches().len(), decided_key(&machine)) != (switches, key) {
+            return Err(DriverError::Rewound { first });
+        }
+        (self.machine, self.positions) = (machine, positions);
+        let (escrow_due, decided_key) = (escrow_due(&self.machine), decided_key(&self.machine));
+        self.late.send_replace(set_aside(&self.machine));
+        self.progress.send_modify(|progress| {
+            *progress = Progress {
+                sequence,
+                ledger_time,
+                escrow_due,
+                decided_key,
+                read: sequence,
+                rewinds: progress.rewinds.wrapping_add(1),
+                turn: progress.turn.wrapping_add(1),
+            };
+        });
         Ok(())
     }
 
@@ -230,6 +359,15 @@ impl Driver {
         commit.cursors.push((chain, cursor));
         Ok(())
     }
+}
+
+fn warn_of_late(output: &Output) {
+    warn!(output = %output.id, sequence = output.sequence, generation = output.generation, asset = %output.asset,
+        amount = %output.amount, "output set aside: the group's order went on without it; only a decision admits it");
+}
+
+fn set_aside(machine: &Machine) -> Vec<SetAside> {
+    machine.core().late().map(SetAside::from).collect()
 }
 
 fn decided_key(machine: &Machine) -> Option<[u8; 96]> {
@@ -253,6 +391,12 @@ pub enum DriverError {
     /// The store refused.
     #[error("the driver cannot persist a turn")]
     Store(#[from] StoreError),
+    /// What was given up had changed the members or their key, which other tasks know by now.
+    #[error("went back to before sequence {first}, over a change of the members: the service starts anew")]
+    Rewound {
+        /// The first sequence that was given up.
+        first: u64,
+    },
     /// The replay ends in another history than the one stored.
     #[error("contradiction: the replay up to sequence {sequence} ends in another history than this member stored")]
     History {
@@ -267,7 +411,7 @@ impl DriverError {
         match self {
             Self::Machine(_) | Self::History { .. } => true,
             Self::Store(error) => error.is_contradiction(),
-            Self::Rules(_) => false,
+            Self::Rules(_) | Self::Rewound { .. } => false,
         }
     }
 }

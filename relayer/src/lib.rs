@@ -13,6 +13,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod devnet;
+pub mod divergence;
 pub mod driver;
 pub mod evm;
 pub mod exit;

@@ -21,6 +21,7 @@ use crate::answers::{Answers, OwnStatus};
 use crate::ceremony::{Ceremonies, Places};
 use crate::checkpoints::{CheckpointError, Checkpoints};
 use crate::config::MemberConfig;
+use crate::divergence::{DivergenceError, Doubts, LookBack};
 use crate::driver::{Driver, DriverError, INPUTS_MAX, Input};
 use crate::evm::fees::FeePolicy;
 use crate::evm::submission::Patience;
@@ -94,6 +95,9 @@ pub async fn run(ready: Ready) -> Result<&'static str, MemberError> {
     Ok(signal)
 }
 
+/// The ledger as all tasks read it.
+type Reader = Arc<Watcher<Arc<SafeApi>, Arc<KernelNodes>>>;
+
 /// Everything that tasks share.
 struct Parts {
     config: MemberConfig,
@@ -107,7 +111,6 @@ struct Parts {
     api: TcpListener,
     store: Store,
     driver: Driver,
-    after: u64,
     peers: PeerClient,
     local: Local,
     rosters: Rosters,
@@ -130,7 +133,6 @@ impl Parts {
             driver = Driver::restore(rules, store.clone()) => driver?,
             Err(error) = keep_lease(store.clone(), CancellationToken::new()) => return Err(error.into()),
         };
-        let after = driver.progress().borrow().sequence;
         let seconds: peer::Clock = Arc::new(clock::unix_seconds);
         let word = Word::new(group.id(), secrets.identity.clone());
         let directory = Directory::of_group(&group);
@@ -160,7 +162,6 @@ impl Parts {
             api,
             store,
             driver,
-            after,
             peers,
             local,
             rosters,
@@ -198,12 +199,48 @@ impl Parts {
         tasks.spawn("guards.witnesses", |stop| async move { Ok(witnesses.run(stop).await?) });
     }
 
+    /// What reads the ledger.
+    fn watcher(&self) -> Reader {
+        Arc::new(Watcher::new(Arc::clone(&self.ledger), Arc::clone(&self.kernel)))
+    }
+
+    /// What looks behind the cursor.
+    fn look_back(&self, ledger: &Reader, inputs: mpsc::Sender<Input>, doubts: Doubts) -> LookBack<Reader> {
+        LookBack {
+            group_id: self.group.id(),
+            ledger: Arc::clone(ledger),
+            store: self.store.clone(),
+            rosters: self.rosters.clone(),
+            peers: self.peers.clone(),
+            progress: self.driver.progress(),
+            addresses: self.driver.addresses(),
+            inputs,
+            doubts,
+            pause: self.config.ledger.reread(),
+        }
+    }
+
+    /// What its operator is told.
+    fn own_status(&self, doubts: Doubts) -> OwnStatus {
+        let (rosters, store) = (self.rosters.clone(), self.store.clone());
+        let governance = self.governance.clone();
+        OwnStatus::new(self.config.member.into(), rosters, store, governance, doubts, self.driver.late())
+    }
+
     fn spawn(self) -> Result<Supervisor, MemberError> {
         let mut tasks = Supervisor::new();
         let (inputs, from_watchers) = mpsc::channel(INPUTS_MAX);
         let (halt, halted) = mpsc::channel(1);
         let progress = self.driver.progress();
-        let echo = watch::Echo { progress: progress.clone(), addresses: self.driver.addresses() };
+        let echo = watch::Echo {
+            progress: progress.clone(),
+            addresses: self.driver.addresses(),
+            memo: self.group.memo_rules(),
+        };
+        let (watcher, doubts) = (self.watcher(), Doubts::default());
+        let look_back = self.look_back(&watcher, inputs.clone(), doubts.clone());
+        tasks.spawn("ledger.lookback", |stop| async move { Ok(look_back.run(stop).await?) });
+        let status = self.own_status(doubts.clone());
 
         let served = self.chains.keys().copied().collect();
         self.keep_watch(&mut tasks);
@@ -219,17 +256,14 @@ impl Parts {
             "ceremony",
             |stop| async move { Ok(ceremonies.serve(|roster| learn(&learner, roster), stop).await?) },
         );
-        let status =
-            OwnStatus::new(self.config.member.into(), self.rosters.clone(), self.store.clone(), governance.clone());
         tasks.spawn("api.server", |stop| async move { Ok(api::serve(self.api, status, stop).await?) });
         tasks.spawn("halt", |stop| wait_for_contradiction(halted, stop));
         tasks.spawn("driver", |stop| async move { Ok(self.driver.run(from_watchers, stop).await?) });
 
-        let watcher = Watcher::new(Arc::clone(&self.ledger), Arc::clone(&self.kernel));
         let pace = Pace { poll: self.config.ledger.poll(), settle: self.config.ledger.settle() };
-        let to_driver = inputs.clone();
+        let (to_driver, told) = (inputs.clone(), doubts.clone());
         tasks.spawn("ledger.watcher", move |stop| async move {
-            Ok(watch::ledger(watcher, self.after, pace, echo, to_driver, stop).await?)
+            Ok(watch::ledger(watcher, pace, echo, to_driver, told, stop).await?)
         });
         let (govern, peers) = (governance.clone(), self.peers.clone());
         tasks.spawn("govern", move |stop| async move { Ok(govern.run(peers, stop).await?) });
@@ -240,6 +274,7 @@ impl Parts {
             takeover: self.config.submit.takeover(),
         };
         let payouts = Payouts::new(owner, Arc::clone(&self.ledger), self.kernel, self.peers, self.store.clone());
+        let payouts = payouts.telling(doubts);
         let (period, news) = (self.config.ledger.poll(), progress.clone());
         tasks.spawn("ledger.payouts", move |stop| async move { Ok(payouts.run(news, period, stop).await?) });
 
@@ -402,5 +437,6 @@ fn is_contradiction(error: &(dyn Error + 'static)) -> bool {
         || error.downcast_ref::<PayoutError>().is_some_and(PayoutError::is_contradiction)
         || error.downcast_ref::<OfferError>().is_some_and(OfferError::is_contradiction)
         || error.downcast_ref::<ChainError>().is_some_and(ChainError::is_contradiction)
+        || error.downcast_ref::<DivergenceError>().is_some_and(DivergenceError::is_contradiction)
         || error.downcast_ref::<WatchError>().is_some()
 }

@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::divergence::Doubts;
 use crate::driver::Progress;
 use crate::rosters::Rosters;
 use crate::store::{Store, StoreError};
@@ -50,6 +51,7 @@ const PAGE: u32 = 256;
 pub struct Payouts<L, K, P> {
     steps: Steps<L, K, P>,
     paces: BTreeMap<Uuid, Pace>,
+    doubts: Doubts,
 }
 
 /// What a payout driver belongs to.
@@ -67,8 +69,15 @@ pub struct Owner {
 
 impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayouts> Payouts<L, K, P> {
     /// A driver of this member's payouts.
-    pub const fn new(owner: Owner, ledger: L, kernel: K, peers: P, store: Store) -> Self {
-        Self { steps: Steps { owner, ledger, kernel, peers, store }, paces: BTreeMap::new() }
+    pub fn new(owner: Owner, ledger: L, kernel: K, peers: P, store: Store) -> Self {
+        let steps = Steps { owner, ledger, kernel, peers, store };
+        Self { steps, paces: BTreeMap::new(), doubts: Doubts::default() }
+    }
+
+    /// The same, which says in `doubts` which payouts are held, and why.
+    #[must_use]
+    pub fn telling(self, doubts: Doubts) -> Self {
+        Self { doubts, ..self }
     }
 
     /// Runs rounds, at each progress and every `period`, until told to stop.
@@ -114,6 +123,8 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
         while let Some((id, mut pace, moved)) = working.next().await {
             let now = Instant::now();
             pace.awaits_inputs = matches!(moved, Ok(Moved::AwaitsInputs));
+            let reason = moved.as_ref().err().filter(|error| error.is_held()).map(words);
+            self.doubts.hold(id, reason);
             match moved {
                 Ok(Moved::Final) => {
                     any_final = true;
@@ -157,7 +168,16 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
             }
         }
         self.paces = rest;
+        self.doubts.keep_held(|id| self.paces.contains_key(id) || due.iter().any(|(due, _)| due == id));
         Ok(due)
+    }
+}
+
+/// An error with its cause.
+fn words(error: &PayoutError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! What members ask each other: JSON over HTTP, every request and every answer signed.
 //!
 //! Nothing is pushed. A member answers what it has already promised by a row of its own: its partial signature of the
-//! checkpoint at a sequence, the hash of a payout it has derived, its signatures of that payout, and how far it is. So any
+//! checkpoint at a sequence, the hash of a payout it has derived, its signatures of that payout, and how far it is. Only where
+//! its history stands is told without a promise: members compare histories before they promise. So any
 //! question may be asked any number of times, by any member, in any order.
 //!
 //! Requests and answers carry HTTP message signatures (RFC 9421) with the members' identity keys; see [`signature`]. Who
@@ -28,6 +29,7 @@ use lockstep_core::{B256, Uuid};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::world::doubt::HistoryAt;
 use crate::world::witness::GuardHead;
 
 pub use client::{Fault, PeerClient, PeerError};
@@ -227,6 +229,9 @@ pub trait AnswerPeers: Send + Sync + 'static {
         trace: Uuid,
         attempt: u32,
     ) -> impl Future<Output = Result<Option<Vec<InputSignature>>, AnswerError>> + Send;
+
+    /// Where this member's history stands at a place in the order. It promises nothing.
+    fn history(&self, at: u64) -> impl Future<Output = Result<HistoryAt, AnswerError>> + Send;
 
     /// What this member's operator approved, and its parts of signatures over that, given only behind a guard row.
     fn governance(

@@ -12,6 +12,7 @@ mod lease;
 mod payouts;
 mod promises;
 mod reads;
+mod rewind;
 mod submissions;
 
 use std::fs::{OpenOptions, Permissions};
@@ -353,6 +354,9 @@ pub enum StoreError {
         /// The digest that cannot have it.
         refused: B256,
     },
+    /// The payout was derived from what this member has given up since. Nothing is wrong: it is derived again, or never was.
+    #[error("payout {0} is forgotten: what it followed from was given up")]
+    Forgotten(uuid::Uuid),
     /// The operator wants nothing signed.
     #[error("this member signs nothing since `lockstep stop-signing`: {reason}")]
     Stopped {
@@ -388,6 +392,7 @@ impl StoreError {
             | Self::RoundTaken { .. }
             | Self::Lease(_)
             | Self::Taken { .. }
+            | Self::Forgotten(_)
             | Self::Stopped { .. } => false,
         }
     }

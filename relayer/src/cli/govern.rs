@@ -84,6 +84,7 @@ async fn approve(args: &ApproveArgs) -> Result<Exit, Failure> {
     let digest = desk.judge(&subject)?;
     desk.expect_roster(&subject).await?;
     desk.expect_free(&subject, digest).await?;
+    desk.expect_late(&subject).await?;
     desk.say(&subject)?;
     if !args.yes && !desk::confirmed(digest)? {
         print_line("not approved")?;
@@ -191,7 +192,8 @@ fn store(error: StoreError) -> Failure {
         | StoreError::Sql(_)
         | StoreError::Body { .. }
         | StoreError::Corrupt { .. }
-        | StoreError::Lease(_) => Exit::TryAgain,
+        | StoreError::Lease(_)
+        | StoreError::Forgotten(_) => Exit::TryAgain,
     };
     Failure::new(exit, error)
 }

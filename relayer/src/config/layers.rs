@@ -30,6 +30,7 @@ pub(super) const KEYS: &[&str] = &[
     "ledger.kernel_quorum",
     "ledger.settle_ms",
     "ledger.poll_ms",
+    "ledger.reread_ms",
     "ledger.timeout_ms",
     "chains.*.rpc",
     "chains.*.poll_ms",

@@ -22,6 +22,8 @@ const GAS_MONEY_WEI: u128 = 100_000_000_000_000_000_000;
 /// Whose turn it is changes each second, so that a dead member delays nobody for long.
 const TAKEOVER_MS: u64 = 1_000;
 
+/// Readings forward for each look back.
+const REREAD_POLLS: u64 = 10;
 /// Two dozen members on one machine may keep each other waiting.
 const PEER_TIMEOUT_MS: u64 = 10_000;
 
@@ -115,6 +117,7 @@ impl Home {
     pub(super) fn configure(&self, wiring: &Wiring, group: &str, digest: Option<B256>) -> Result<()> {
         let Place { index, peer, api } = self.place;
         let Wiring { ledger, kernel, chain, poll_ms } = wiring;
+        let reread_ms = poll_ms.saturating_mul(REREAD_POLLS);
         let digest = digest.map_or_else(String::new, |digest| format!("group_digest = \"{digest}\"\n"));
         let text = format!(
             "# Member {index} of a development network.\n\
@@ -127,7 +130,8 @@ impl Home {
              api = \"{ledger}\"\n\
              kernel = {kernel:?}\n\
              settle_ms = 0\n\
-             poll_ms = {poll_ms}\n\n\
+             poll_ms = {poll_ms}\n\
+             reread_ms = {reread_ms}\n\n\
              [listen]\n\
              peer = \"{peer}\"\n\
              api = \"{api}\"\n\n\

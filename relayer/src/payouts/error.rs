@@ -37,6 +37,18 @@ pub enum PayoutError {
         /// Its payload hash.
         by: B256,
     },
+    /// Somebody spent a coin of this payout in a way that this member does not derive. It has promised nothing here, and no t
+    /// members have its bytes: it may have been shown another order than the others, which its look back finds out
+    /// (`divergence.rs`).
+    #[error("a coin of payout {payout}, of transaction {coin}, was spent by {by}, which this member derives otherwise")]
+    Outrun {
+        /// The payout.
+        payout: Uuid,
+        /// The transaction that made the coin.
+        coin: B256,
+        /// The one that spent it.
+        by: B256,
+    },
     /// The bytes cannot be built.
     #[error("the payout cannot be built")]
     Plan(#[from] PlanError),
@@ -59,7 +71,7 @@ pub enum PayoutError {
         generation: u32,
     },
     /// t members agree on other bytes: this member's view is wrong, or t members are traitors.
-    #[error("contradiction: members {members:?} derive payload {theirs} for payout {payout}, this member {ours}")]
+    #[error("members {members:?} derive payload {theirs} for payout {payout}, this member {ours}")]
     Diverged {
         /// The payout.
         payout: Uuid,
@@ -69,6 +81,8 @@ pub enum PayoutError {
         theirs: B256,
         /// Who.
         members: Vec<u8>,
+        /// True where this member has promised coins to its own payload: then it halts. Otherwise it holds this payout.
+        promised: bool,
     },
 }
 
@@ -85,9 +99,11 @@ impl PayoutError {
     pub const fn is_contradiction(&self) -> bool {
         match self {
             Self::Store(error) => error.is_contradiction(),
-            Self::Attempt { .. } | Self::Diverged { .. } => true,
+            Self::Attempt { .. } => true,
+            Self::Diverged { promised, .. } => *promised,
             Self::Ledger(_)
             | Self::Ahead { .. }
+            | Self::Outrun { .. }
             | Self::Plan(_)
             | Self::Sign(_)
             | Self::Payload(_)
@@ -104,6 +120,7 @@ impl PayoutError {
             Self::Ahead { .. } => false,
             Self::Store(_)
             | Self::Attempt { .. }
+            | Self::Outrun { .. }
             | Self::Plan(_)
             | Self::Sign(_)
             | Self::Payload(_)

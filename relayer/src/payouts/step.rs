@@ -67,6 +67,16 @@ pub(super) struct Job {
     pub(super) set: Spenders,
 }
 
+/// What members have fixed.
+enum Agreement {
+    /// t of them the same bytes as this one.
+    Same,
+    /// t of them other bytes.
+    Other { theirs: B256, members: Vec<u8> },
+    /// Nothing yet.
+    None,
+}
+
 /// A payload with everything that signing needs.
 struct Signable {
     transaction: Transaction,
@@ -196,9 +206,38 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
                 Ok(Some(Moved::Again))
             }
             Err(LookupError::Contradiction(AttemptError::ForeignSpend { coin, by })) => {
-                Err(self.judge_spend(open, coin, by).await?)
+                let error = self.judge_spend(open, coin, by).await?;
+                if !error.is_contradiction() || self.has_promised(open).await? {
+                    return Err(error);
+                }
+                if self.is_paid_otherwise(open, by).await? {
+                    warn!(payout = %open.id, ours = ?open.attempts.payload(), %by,
+                        "the others paid this with other keys than this member was given");
+                    return self.finish(open, by).await.map(Some);
+                }
+                match self.store.payload(open.id, attempt).await? {
+                    Some(payload) if matches!(self.agreed(open, &payload).await?, Agreement::Same) => Err(error),
+                    Some(_) | None => Err(PayoutError::Outrun { payout: open.id, coin: coin.transaction, by }),
+                }
             }
             Err(error) => Err(PayoutError::of_lookup(error, open.id, attempt)),
+        }
+    }
+
+    /// True where a final transaction pays exactly what is derived here: the key service gave this member other keys than those
+    /// of t members.
+    async fn is_paid_otherwise(&self, open: &Job, by: B256) -> Result<bool, PayoutError> {
+        let Some(coins) = self.coins(&open.derived).await? else { return Ok(false) };
+        let plan = self.plan(open, open.attempts.number(), &coins)?;
+        let view = self.kernel.transaction(by).await?.filter(|view| view.is_final);
+        Ok(view.is_some_and(|view| plan.is_paid_by(view.transaction.transaction())))
+    }
+
+    /// True where this member has promised coins to the payload in hand.
+    async fn has_promised(&self, open: &Job) -> Result<bool, PayoutError> {
+        match open.attempts.payload() {
+            Some(payload) => Ok(self.store.is_coin_promised_to(payload).await?),
+            None => Ok(false),
         }
     }
 
@@ -233,8 +272,13 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
     async fn sign(&self, open: &Job, payload: &Payload) -> Result<Moved, PayoutError> {
         let attempt = open.attempts.number();
         let Some(signable) = self.signable(payload).await? else { return Ok(Moved::AwaitsInputs) };
-        if !self.store.may_promise() || !self.agreed(open, payload).await? {
+        if !self.store.may_promise() {
             return Ok(Moved::Waits);
+        }
+        match self.agreed(open, payload).await? {
+            Agreement::Same => {}
+            Agreement::None => return Ok(Moved::Waits),
+            Agreement::Other { theirs, members } => return self.yield_to(open, payload, theirs, members).await,
         }
         // Write: from here on this member signs nothing else over these coins.
         self.store.guard_coins(open.id, attempt, payload.hash, &signable.ids).await?;
@@ -253,8 +297,31 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
         Ok(Moved::Waits)
     }
 
-    /// True when t members, this one among them, have fixed the same bytes.
-    async fn agreed(&self, open: &Job, payload: &Payload) -> Result<bool, PayoutError> {
+    /// t members have fixed other bytes than this one. Where nothing is promised to its own, the key service may have answered
+    /// it otherwise: it asks once more. Otherwise the payout is held here; the others can do without.
+    async fn yield_to(
+        &self,
+        open: &Job,
+        payload: &Payload,
+        theirs: B256,
+        members: Vec<u8>,
+    ) -> Result<Moved, PayoutError> {
+        let (attempt, ours) = (open.attempts.number(), payload.hash);
+        let is_theirs = |transaction: Transaction| transaction.hash() == theirs;
+        let promised = self.store.is_coin_promised_to(ours).await?;
+        if !promised
+            && self.build(open, attempt).await?.is_some_and(is_theirs)
+            && self.store.unfix_payload(open.id, attempt, ours).await?
+        {
+            warn!(payout = %open.id, attempt, %ours, %theirs, ?members,
+                "the key service now answers as it did to others: the payout is built anew");
+            return Ok(Moved::Again);
+        }
+        Err(PayoutError::Diverged { payout: open.id, ours, theirs, members, promised })
+    }
+
+    /// Whether t members, this one among them, have fixed the same bytes.
+    async fn agreed(&self, open: &Job, payload: &Payload) -> Result<Agreement, PayoutError> {
         let need = open.set.threshold;
         let (ours, attempt) = (payload.hash, open.attempts.number());
         let mut hashes =
@@ -276,16 +343,15 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
                 continue;
             }
             if hash == ours {
-                return Ok(true);
+                return Ok(Agreement::Same);
             }
-            let members = same.iter().copied().collect();
-            return Err(PayoutError::Diverged { payout: open.id, ours, theirs: hash, members });
+            return Ok(Agreement::Other { theirs: hash, members: same.iter().copied().collect() });
         }
         if hashes.len() > 1 {
             warn!(payout = %open.id, trace = ?open.derived.trace, attempt, %ours, ?hashes,
                 "members derive different payloads");
         }
-        Ok(need <= 1)
+        Ok(if need <= 1 { Agreement::Same } else { Agreement::None })
     }
 
     /// What opens this member's keys: as kept from an earlier attempt, as a shared request at the ledger's API gives them,

@@ -11,11 +11,12 @@ use thiserror::Error;
 
 use super::signature::{self, Nonce, RequestParts, SIGNATURE, SignatureError, Signed};
 use super::wire::{
-    AskCeremony, AskPartial, AskPayout, AskStatus, CEREMONY, GOVERNANCE, PARTIAL, PAYOUT_HASH, PAYOUT_SIGNATURE,
-    PayoutHash, PayoutSignatures, Refusal, STATUS,
+    AskCeremony, AskHistory, AskPartial, AskPayout, AskStatus, CEREMONY, GOVERNANCE, HISTORY, PARTIAL, PAYOUT_HASH,
+    PAYOUT_SIGNATURE, PayoutHash, PayoutSignatures, Refusal, STATUS,
 };
 use crate::http::{HttpError, http_client, read_body};
 use crate::world::chain::Cause;
+use crate::world::doubt::HistoryAt;
 use crate::world::peer::{PullPayouts, Seat};
 
 use super::{
@@ -104,6 +105,20 @@ impl PeerClient {
     pub async fn pull_status(&self, member: u8) -> Result<Status, PeerError> {
         let peer = self.seat(member)?;
         self.ask(&peer, STATUS, &AskStatus {}).await?.ok_or_else(|| PeerError::wrong_answer(&peer))
+    }
+
+    /// Where a member's history stands at a place in the order. What it says is not verified.
+    ///
+    /// # Errors
+    /// See [`PeerError::fault`].
+    pub async fn pull_history(&self, member: u8, at: u64) -> Result<HistoryAt, PeerError> {
+        let peer = self.seat(member)?;
+        let answer: Option<HistoryAt> = self.ask(&peer, HISTORY, &AskHistory { at }).await?;
+        let fits = |answer: &HistoryAt| {
+            let next = answer.next.as_ref().is_none_or(|next| next.sequence > at);
+            answer.at == at && answer.sequence <= at && answer.sequence <= answer.applied && next
+        };
+        checked(&peer, answer, fits)?.ok_or_else(|| PeerError::wrong_answer(&peer))
     }
 
     /// What a member says about governance, or `None` where it has nothing to say. Parts of signatures are not verified.

@@ -21,8 +21,8 @@ use tracing::{debug, warn};
 use super::guard::{Guard, Refused};
 use super::signature::{self, GROUP, RequestParts, SIGNATURE, Signed, TO};
 use super::wire::{
-    AskCeremony, AskPartial, AskPayout, AskStatus, CEREMONY, GOVERNANCE, PARTIAL, PAYOUT_HASH, PAYOUT_SIGNATURE,
-    PayoutHash, PayoutSignatures, Refusal, STATUS,
+    AskCeremony, AskHistory, AskPartial, AskPayout, AskStatus, CEREMONY, GOVERNANCE, HISTORY, PARTIAL, PAYOUT_HASH,
+    PAYOUT_SIGNATURE, PayoutHash, PayoutSignatures, Refusal, STATUS,
 };
 use super::{AnswerCeremony, AnswerError, AnswerPeers, AskGovernance, BODY_MAX, Local, Peer, WINDOW_S};
 
@@ -42,6 +42,7 @@ pub fn router<A: AnswerPeers>(local: Local, answers: Arc<A>) -> Router {
         .route(PAYOUT_HASH, post(payout_hash::<A>))
         .route(PAYOUT_SIGNATURE, post(payout_signature::<A>))
         .route(GOVERNANCE, post(governance::<A>))
+        .route(HISTORY, post(history::<A>))
         .route(STATUS, post(status::<A>))
         .with_state(server)
 }
@@ -108,6 +109,11 @@ async fn payout_signature<A: AnswerPeers>(State(server): Shared<A>, request: Req
 async fn status<A: AnswerPeers>(State(server): Shared<A>, request: Request) -> Response {
     let answers = &server.answers;
     server.handle(request, |AskStatus {}| async move { answers.status().await.map(Some) }).await
+}
+
+async fn history<A: AnswerPeers>(State(server): Shared<A>, request: Request) -> Response {
+    let answers = &server.answers;
+    server.handle(request, |AskHistory { at }| async move { answers.history(at).await.map(Some) }).await
 }
 
 async fn governance<A: AnswerPeers>(State(server): Shared<A>, request: Request) -> Response {

@@ -82,6 +82,16 @@ impl AnswerPeers for Fixed {
         }))
     }
 
+    async fn history(&self, at: u64) -> Result<HistoryAt, AnswerError> {
+        // A member that answers about another place, and one that claims to have applied what is behind its end.
+        let (at, applied) = match at {
+            666 => (667, 700),
+            667 => (667, 5),
+            at => (at, 700),
+        };
+        Ok(HistoryAt { at, applied, sequence: at.min(650), history: B256::repeat_byte(3), next: None })
+    }
+
     async fn status(&self) -> Result<Status, AnswerError> {
         let chain = ChainStatus { block: 9, accepted: 7, next_outbound: 2 };
         let chains = BTreeMap::from([(31_337, chain)]);
@@ -338,6 +348,12 @@ async fn client_should_say_whose_fault_it_is() {
     assert_eq!(unavailable, Err((Fault::Nobody, expected.into())), "the cause stays at home");
     let wrong = client.pull_partial(1, 666).await.map_err(fault);
     assert_eq!(wrong, Err((Fault::Peer, "member m1 answered another question".into())));
+    let history = client.pull_history(1, 640).await.expect("an answer");
+    assert_eq!((history.sequence, history.applied, history.next), (640, 700, None));
+    for at in [666, 667] {
+        let wrong = client.pull_history(1, at).await.map_err(fault);
+        assert_eq!(wrong, Err((Fault::Peer, "member m1 answered another question".into())));
+    }
     let nobody = client.pull_partial(5, 7).await.map_err(fault);
     assert_eq!(nobody, Err((Fault::Us, "generation 0 has no member 5".into())));
     let (group, keys) = group_at("127.0.0.1:1".parse().expect("an address"), |_| ());

@@ -9,6 +9,7 @@ pub(super) const PARTIAL: &str = "/v1/peer/partial";
 pub(super) const PAYOUT_HASH: &str = "/v1/peer/payout-hash";
 pub(super) const PAYOUT_SIGNATURE: &str = "/v1/peer/payout-signature";
 pub(super) const STATUS: &str = "/v1/peer/status";
+pub(super) const HISTORY: &str = "/v1/peer/history";
 pub(super) const CEREMONY: &str = "/v1/peer/ceremony";
 pub(super) const GOVERNANCE: &str = "/v1/peer/governance";
 
@@ -17,6 +18,13 @@ pub(super) const GOVERNANCE: &str = "/v1/peer/governance";
 #[serde(deny_unknown_fields)]
 pub(super) struct AskPartial {
     pub(super) sequence: u64,
+}
+
+/// Asks where the member's history stands at a place in the order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AskHistory {
+    pub(super) at: u64,
 }
 
 /// Asks about one attempt of a payout.

@@ -69,13 +69,7 @@ impl Store {
         for named in &commit.derived {
             insert_derived(&mut tx, named).await?;
         }
-        for (chain, k) in &commit.parked {
-            sqlx::query("insert into parked (chain, k) values ($1, $2) on conflict do nothing")
-                .bind(signed(*chain, "chain id")?)
-                .bind(signed(*k, "outbound nonce")?)
-                .execute(&mut *tx)
-                .await?;
-        }
+        insert_parked(&mut tx, &commit.parked).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -162,7 +156,21 @@ impl Replay<'_> {
     }
 }
 
-async fn insert_output(tx: &mut Transaction<'_, Sqlite>, output: &Output) -> Result<(), StoreError> {
+pub(super) async fn insert_parked(
+    tx: &mut Transaction<'_, Sqlite>,
+    parked: &[(ChainId, u64)],
+) -> Result<(), StoreError> {
+    for (chain, k) in parked {
+        sqlx::query("insert into parked (chain, k) values ($1, $2) on conflict do nothing")
+            .bind(signed(*chain, "chain id")?)
+            .bind(signed(*k, "outbound nonce")?)
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn insert_output(tx: &mut Transaction<'_, Sqlite>, output: &Output) -> Result<(), StoreError> {
     sqlx::query("insert into outputs (id, sequence, body) values ($1, $2, $3)")
         .bind(output.id.as_bytes().as_slice())
         .bind(signed(output.sequence, "sequence")?)
@@ -231,12 +239,18 @@ async fn insert_step(tx: &mut Transaction<'_, Sqlite>, step: &Step) -> Result<()
     Ok(())
 }
 
-/// A trace names its transaction for ever, so the row is written once.
+/// A trace names its transaction for ever, so the row is written once. One that was kept when the member went back, because it
+/// was promised, is derived again.
 async fn insert_derived(tx: &mut Transaction<'_, Sqlite>, named: &Named) -> Result<(), StoreError> {
-    sqlx::query("insert into derived (trace, body) values ($1, $2)")
+    let insert = "insert into derived (trace, body) values ($1, $2) \
+                  on conflict (trace) do update set body = $2 where body = $2";
+    let written = sqlx::query(insert)
         .bind(named.id.as_bytes().as_slice())
         .bind(text(&named.derived, "derived transaction")?)
         .execute(&mut **tx)
         .await?;
-    Ok(())
+    if written.rows_affected() == 1 {
+        return Ok(());
+    }
+    Err(StoreError::Contradiction(format!("{:?} is derived otherwise than this member once did", named.derived.trace)))
 }

@@ -102,6 +102,7 @@ impl Store {
     pub async fn mark_final(&self, trace: Uuid, payload: B256) -> Result<(), StoreError> {
         let query = "update derived set final_hash = $2 where trace = $1 and (final_hash is null or final_hash = $2)";
         let mut tx = self.writing().await?;
+        expect_derived(&mut tx, trace).await?;
         let done =
             sqlx::query(query).bind(trace.as_bytes().as_slice()).bind(payload.as_slice()).execute(&mut *tx).await?;
         tx.commit().await?;
@@ -131,6 +132,7 @@ impl Store {
     pub async fn fix_payload(&self, trace: Uuid, attempts: &Attempts, payload: &Payload) -> Result<(), StoreError> {
         let attempt = attempts.number();
         let mut tx = self.writing().await?;
+        expect_derived(&mut tx, trace).await?;
         let insert = "insert into payloads (trace, attempt, hash, raw) values ($1, $2, $3, $4) \
                       on conflict (trace, attempt) do update set raw = $4 where hash = $3 and raw = $4";
         let written = sqlx::query(insert)
@@ -154,6 +156,7 @@ impl Store {
     /// An attempt in hand that is not `from` is a contradiction: there is one driver, and attempts never go back.
     pub async fn next_attempt(&self, trace: Uuid, from: u32, attempts: &Attempts) -> Result<(), StoreError> {
         let mut tx = self.writing().await?;
+        expect_derived(&mut tx, trace).await?;
         let follows = from.checked_add(1) == Some(attempts.number());
         if !follows || !write_attempts(&mut tx, trace, from, attempts).await? {
             return Err(StoreError::Contradiction(format!("payout {trace} does not stand at attempt {from}")));
@@ -191,6 +194,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut promise = self.promise().await?;
         let tx = promise.tx();
+        expect_derived(tx, trace).await?;
         let held = read_attempts(tx, trace).await?;
         let is_dead = held.dead().iter().any(|dead| dead.payload() == payload);
         if (held.number(), held.payload()) != (attempt, Some(payload)) || is_dead {
@@ -332,6 +336,13 @@ impl Store {
         };
         rows.iter().map(read).collect()
     }
+}
+
+/// Refuses a payout that was forgotten while somebody worked on it (`rewind.rs`).
+async fn expect_derived(tx: &mut Transaction<'_, Sqlite>, trace: Uuid) -> Result<(), StoreError> {
+    let query = "select exists (select 1 from derived where trace = $1)";
+    let is_there: bool = sqlx::query_scalar(query).bind(trace.as_bytes().as_slice()).fetch_one(&mut **tx).await?;
+    if is_there { Ok(()) } else { Err(StoreError::Forgotten(trace)) }
 }
 
 /// Writes the attempts of a payout that stands at attempt `at` and is not final; false if it does not.

@@ -34,6 +34,18 @@ impl Store {
         )))
     }
 
+    /// True if exactly `digest` was promised for `sequence`.
+    ///
+    /// # Errors
+    /// Reports an unreadable row.
+    pub async fn has_guarded(&self, sequence: u64, digest: B256) -> Result<bool, StoreError> {
+        let row = sqlx::query("select digest from checkpoint_guards where sequence = $1")
+            .bind(signed(sequence, "sequence")?)
+            .fetch_optional(&self.reader)
+            .await?;
+        Ok(row.map(|row| hash(row.try_get(0)?, "checkpoint digest")).transpose()? == Some(digest))
+    }
+
     /// Keeps a recovered and verified group signature (48 bytes) for the checkpoint at `sequence`. One by a fresh key
     /// replaces that of the key before.
     ///

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use lockstep_core::checkpoint::Checkpoint;
 use lockstep_core::frontier::NodePlace;
 use lockstep_core::message::{self, FIRST_HEAD, Message};
+use lockstep_core::output::Output;
 use lockstep_core::{Address, B256, Uuid};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Store, StoreError, hash, signed, unsigned};
+use super::{Store, StoreError, body, hash, signed, unsigned};
 
 /// One applied sequence: what a checkpoint of it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,38 @@ impl Store {
             .fetch_optional(&self.reader)
             .await?;
         row.as_ref().map(step_row).transpose()
+    }
+
+    /// The newest step that is not above `sequence`, if there is one.
+    ///
+    /// # Errors
+    /// Reports an unreadable row.
+    pub async fn step_before(&self, sequence: u64) -> Result<Option<StepRow>, StoreError> {
+        let query = "select sequence, history, root, leaves from steps where sequence <= $1 \
+                     order by sequence desc limit 1";
+        let row = sqlx::query(query).bind(signed(sequence, "sequence")?).fetch_optional(&self.reader).await?;
+        row.as_ref().map(step_row).transpose()
+    }
+
+    /// The first output behind `sequence` that was applied in its own place.
+    ///
+    /// # Errors
+    /// Reports an unreadable row.
+    pub async fn output_after(&self, sequence: u64) -> Result<Option<Output>, StoreError> {
+        let query = "select body from outputs where sequence > $1 and not json_extract(body, '$.late') \
+                     order by sequence limit 1";
+        let row = sqlx::query(query).bind(signed(sequence, "sequence")?).fetch_optional(&self.reader).await?;
+        row.map(|row| body(row.try_get(0)?, "output")).transpose()
+    }
+
+    /// The newest outputs that are not above `to`, applied or set aside, at most `limit`, ascending.
+    ///
+    /// # Errors
+    /// Reports an unreadable row.
+    pub async fn outputs_up_to(&self, to: u64, limit: u32) -> Result<Vec<Output>, StoreError> {
+        let query = "select body from outputs where sequence <= $1 order by sequence desc limit $2";
+        let rows = sqlx::query(query).bind(signed(to, "sequence")?).bind(limit).fetch_all(&self.reader).await?;
+        rows.iter().rev().map(|row| body(row.try_get(0)?, "output")).collect()
     }
 
     /// The frontier node at `place` as it was at `sequence`.
@@ -190,7 +223,7 @@ impl Store {
     }
 }
 
-fn step_row(row: &SqliteRow) -> Result<StepRow, StoreError> {
+pub(super) fn step_row(row: &SqliteRow) -> Result<StepRow, StoreError> {
     Ok(StepRow {
         checkpoint: Checkpoint {
             sequence: unsigned(row.try_get(0)?, "sequence")?,

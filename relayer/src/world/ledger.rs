@@ -12,6 +12,7 @@ use lockstep_core::{B256, Uuid};
 use thiserror::Error;
 
 use super::chain::Cause;
+use super::doubt::Reread;
 
 /// Reads what was paid to the group, at all the addresses that it has had.
 pub trait ReadLedger: Send + Sync {
@@ -38,6 +39,60 @@ pub trait ReadLedger: Send + Sync {
         generation: u32,
         after: u64,
     ) -> impl Future<Output = Result<Vec<Output>, ReadError>> + Send;
+
+    /// Reads the rows of all addresses above `after` and not above `to` again, and compares them with `known`: all outputs in
+    /// that range that were applied or set aside. What is new is checked like [`Self::next_outputs`], and left out while it is
+    /// not final or not what the kernel says.
+    ///
+    /// # Errors
+    /// Where the ledger cannot be read.
+    fn reread(
+        &self,
+        group: &Addresses,
+        after: u64,
+        to: u64,
+        known: &[Output],
+    ) -> impl Future<Output = Result<Reread, ReadError>> + Send;
+
+    /// One output of the group by its id, checked like [`Self::next_outputs`]; `None` where the ledger does not know it.
+    ///
+    /// # Errors
+    /// As [`Self::next_outputs`].
+    fn output(&self, group: &Addresses, id: Uuid) -> impl Future<Output = Result<Option<Output>, ReadError>> + Send;
+}
+
+/// Several tasks of a member share one reader.
+impl<T: ReadLedger> ReadLedger for Arc<T> {
+    fn next_outputs(
+        &self,
+        group: &Addresses,
+        after: u64,
+    ) -> impl Future<Output = Result<Vec<Output>, ReadError>> + Send {
+        T::next_outputs(self, group, after)
+    }
+
+    fn early_outputs(
+        &self,
+        group: &Addresses,
+        generation: u32,
+        after: u64,
+    ) -> impl Future<Output = Result<Vec<Output>, ReadError>> + Send {
+        T::early_outputs(self, group, generation, after)
+    }
+
+    fn reread(
+        &self,
+        group: &Addresses,
+        after: u64,
+        to: u64,
+        known: &[Output],
+    ) -> impl Future<Output = Result<Reread, ReadError>> + Send {
+        T::reread(self, group, after, to, known)
+    }
+
+    fn output(&self, group: &Addresses, id: Uuid) -> impl Future<Output = Result<Option<Output>, ReadError>> + Send {
+        T::output(self, group, id)
+    }
 }
 
 /// Reads kernel transactions.
@@ -169,7 +224,8 @@ pub enum ReadError {
         /// Its sequence.
         sequence: u64,
     },
-    /// The ledger's API and the kernel say different things about it. A contradiction: the member halts.
+    /// The ledger's API and the kernel say different things about it. Nothing of it was applied, so it is waited for like one
+    /// that is not final: the member stands still and says why.
     #[error("output {output}: {field} is {api} at the ledger's API and {kernel} on the kernel")]
     Mismatch {
         /// The output.
@@ -187,9 +243,28 @@ pub enum ReadError {
         /// Its generation.
         generation: u32,
     },
+    /// A decision admits an output that the ledger does not show. Others have it, or it is nobody's: it is waited for, since
+    /// without it this member would derive something else.
+    #[error("the decision at sequence {sequence} admits output {output}, which the ledger does not show")]
+    WaitForAdmitted {
+        /// The output.
+        output: Uuid,
+        /// Sequence of the decision.
+        sequence: u64,
+    },
     /// The ledger was not read.
     #[error(transparent)]
     Fault(#[from] LedgerFault),
+}
+
+impl ReadError {
+    /// True where it names the output that the member waits for.
+    pub const fn is_of_an_output(&self) -> bool {
+        match self {
+            Self::WaitNotFinal { .. } | Self::Mismatch { .. } | Self::WaitForAdmitted { .. } => true,
+            Self::Unlistable { .. } | Self::Fault(_) => false,
+        }
+    }
 }
 
 /// Why the ledger did not do what was asked.

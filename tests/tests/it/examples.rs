@@ -46,7 +46,7 @@ fn example_member_should_belong_to_the_example_group() {
 fn example_member_should_show_the_defaults() {
     let text = std::fs::read_to_string(example("member.example.toml")).expect("the file");
     let mut table: toml::Table = toml::from_str(&text).expect("TOML");
-    assert_eq!(keys(&table, "").len(), 21, "a key without a line in the example, or a line too many: {table:?}");
+    assert_eq!(keys(&table, "").len(), 22, "a key without a line in the example, or a line too many: {table:?}");
 
     let shown = load(&[]).expect("the example");
     // Without what has a default, the same configuration comes out.
@@ -54,7 +54,9 @@ fn example_member_should_show_the_defaults() {
         table.remove(section).expect("a section");
     }
     table.remove("keys").expect("a key");
-    for section in ["ledger.settle_ms", "ledger.poll_ms", "ledger.timeout_ms", "ledger.kernel_quorum"] {
+    for section in
+        ["ledger.settle_ms", "ledger.poll_ms", "ledger.reread_ms", "ledger.timeout_ms", "ledger.kernel_quorum"]
+    {
         let (section, key) = section.split_once('.').expect("two parts");
         table.get_mut(section).and_then(|section| section.as_table_mut()?.remove(key)).expect("a key");
     }

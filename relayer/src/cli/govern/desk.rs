@@ -279,6 +279,19 @@ impl Desk {
             ),
         ))
     }
+
+    /// Refuses to let this member sign the admission of an output that it has not set aside: all members would wait for ever for
+    /// one that does not exist.
+    pub(super) async fn expect_late(&self, subject: &Subject) -> Result<(), Failure> {
+        let Subject::Decision { body: DecisionBody::Admit { output }, .. } = subject else { return Ok(()) };
+        let known = self.store.output(*output).await.map_err(store)?;
+        if known.is_some_and(|known| known.late) {
+            return Ok(());
+        }
+        let reason =
+            anyhow!("this member has set no output {output} aside: `ledger.late` in /status lists those that wait");
+        Err(Failure::new(Exit::Negative, reason))
+    }
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Subject> {
