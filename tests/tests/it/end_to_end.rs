@@ -4,6 +4,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a panic is how a test fails")]
 
 mod governance;
+mod knobs;
 mod safety;
 mod secrets;
 mod town;

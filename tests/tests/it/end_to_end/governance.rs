@@ -104,7 +104,7 @@ async fn submitted(town: &Town, digest: &str) -> Result<()> {
 }
 
 /// Proposes, has it approved by three, and submits.
-async fn govern(town: &Town, name: &str, what: &[&str]) -> Result<()> {
+pub(super) async fn govern(town: &Town, name: &str, what: &[&str]) -> Result<()> {
     let (path, digest) = proposed(town, name, what).await?;
     let file = path.to_string_lossy();
     for member in [1, 2, 3] {
