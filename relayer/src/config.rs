@@ -277,7 +277,7 @@ pub struct LedgerConfig {
     /// Time between two looks back at rows that were applied, and at the histories of the others.
     #[serde(default = "reread_ms")]
     pub reread_ms: u64,
-    /// Longest wait for one answer.
+    /// A request is given up where the API or a node says nothing for so long.
     #[serde(default = "timeout_ms")]
     pub timeout_ms: u64,
 }
@@ -319,7 +319,7 @@ impl LedgerConfig {
         Duration::from_millis(self.settle_ms)
     }
 
-    /// Longest wait for one answer.
+    /// Longest silence of the API and of nodes.
     pub const fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
     }

@@ -82,6 +82,7 @@ pub async fn prepare(config: MemberConfig) -> Result<Ready, StartError> {
     }
     Store::check_free(&config.database()).await?;
     let ledger = SafeApi::new(config.ledger.api.expose().as_str(), secrets.ledger.clone())?;
+    let ledger = ledger.within(config.ledger.timeout())?;
     check_ledger(&ledger, &config, &secrets).await?;
     let kernel = ready_kernel(&config).await?;
     let mut chains = BTreeMap::new();
@@ -159,7 +160,7 @@ async fn check_ledger(ledger: &SafeApi, config: &MemberConfig, secrets: &MemberS
 async fn ready_kernel(config: &MemberConfig) -> Result<KernelNodes, StartError> {
     let urls: Vec<_> = config.ledger.kernel.iter().map(|url| url.expose().to_string()).collect();
     let quorum = config.ledger.kernel_quorum();
-    let nodes = KernelNodes::new(&urls, quorum)?;
+    let nodes = KernelNodes::new(&urls, quorum)?.within(config.ledger.timeout())?;
     let asked = nodes.transaction(B256::ZERO).await;
     asked.map_err(|source| StartError::Kernel { nodes: urls.len(), quorum, source: Box::new(source) })?;
     Ok(nodes)

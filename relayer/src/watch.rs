@@ -1,7 +1,7 @@
 //! The tasks that bring the world in: the ledger's outputs and each chain's records, for the driver.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_core::Uuid;
 use lockstep_core::bls::PublicKey;
@@ -73,7 +73,7 @@ pub async fn ledger<L: ReadLedger>(
 ) -> Result<(), WatchError> {
     let Progress { sequence: after, rewinds, .. } = *echo.progress.borrow();
     let mut task = LedgerTask { ledger, after, rewinds, pace, echo, inputs, early_read: 0, early_after: 0 };
-    let mut failures = 0;
+    let (mut failures, mut answered) = (0, Instant::now());
     loop {
         let brought = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -87,7 +87,8 @@ pub async fn ledger<L: ReadLedger>(
             Ok(Brought::Refused) => return Ok(()),
             Err(error @ ReadError::Unlistable { .. }) => return Err(error.into()),
             Err(error) => {
-                let is_told = error.is_of_an_output() || failures >= PATIENCE;
+                // By time, not by number: each answer that never comes takes long.
+                let is_told = error.is_of_an_output() || answered.elapsed() >= pace.poll.saturating_mul(PATIENCE);
                 if doubts.wait(is_told.then(|| in_words(&error))) && error.is_of_an_output() {
                     error!(%error, "the next output cannot be applied: this member stands still until it can");
                 }
@@ -98,7 +99,7 @@ pub async fn ledger<L: ReadLedger>(
                 continue;
             }
         };
-        failures = 0;
+        (failures, answered) = (0, Instant::now());
         doubts.wait(None);
         if wait && !pause(pace.poll, &stop).await {
             return Ok(());

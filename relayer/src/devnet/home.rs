@@ -21,9 +21,10 @@ use crate::ledger::Keystore;
 const GAS_MONEY_WEI: u128 = 100_000_000_000_000_000_000;
 /// Whose turn it is changes each second, so that a dead member delays nobody for long.
 const TAKEOVER_MS: u64 = 1_000;
-
 /// Readings forward for each look back.
 const REREAD_POLLS: u64 = 10;
+/// Readings in the time that an answer of the ledger may take: seconds, and longer where many members share a machine.
+const TIMEOUT_POLLS: u64 = 50;
 /// Two dozen members on one machine may keep each other waiting.
 const PEER_TIMEOUT_MS: u64 = 10_000;
 
@@ -118,6 +119,7 @@ impl Home {
         let Place { index, peer, api } = self.place;
         let Wiring { ledger, kernel, chain, poll_ms } = wiring;
         let reread_ms = poll_ms.saturating_mul(REREAD_POLLS);
+        let timeout_ms = poll_ms.saturating_mul(TIMEOUT_POLLS);
         let digest = digest.map_or_else(String::new, |digest| format!("group_digest = \"{digest}\"\n"));
         let text = format!(
             "# Member {index} of a development network.\n\
@@ -131,7 +133,8 @@ impl Home {
              kernel = {kernel:?}\n\
              settle_ms = 0\n\
              poll_ms = {poll_ms}\n\
-             reread_ms = {reread_ms}\n\n\
+             reread_ms = {reread_ms}\n\
+             timeout_ms = {timeout_ms}\n\n\
              [listen]\n\
              peer = \"{peer}\"\n\
              api = \"{api}\"\n\n\

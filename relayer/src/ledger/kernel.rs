@@ -50,6 +50,15 @@ impl KernelNodes {
         Ok(Self { http: patient_http_client(SILENCE, TIMEOUT).map_err(ClientError::Http)?, nodes, quorum })
     }
 
+    /// The same, which leaves out a node that says nothing for as long as `silence`.
+    ///
+    /// # Errors
+    /// A TLS set-up that cannot be loaded.
+    pub fn within(self, silence: Duration) -> Result<Self, ClientError> {
+        let http = patient_http_client(silence, TIMEOUT.max(silence)).map_err(ClientError::Http)?;
+        Ok(Self { http, ..self })
+    }
+
     /// The transaction `hash`, or `None` if no node knows it and at least a quorum answered.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use super::wire::{
     SignBody, TransactionRow, UserRow,
 };
 use crate::clock::unix_seconds;
-use crate::http::{HttpError, http_client, read_body};
+use crate::http::{HttpError, http_client, patient_http_client, read_body};
 
 /// A call that takes longer is given up; the real service answers within a second.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -61,6 +61,15 @@ impl SafeApi {
     /// A text that is no HTTP address, or a TLS set-up that cannot be loaded.
     pub fn new(base_url: &str, keystore: Keystore) -> Result<Self, ClientError> {
         Ok(Self { http: http_client(TIMEOUT).map_err(ClientError::Http)?, base: parse_base(base_url)?, keystore })
+    }
+
+    /// The same, which gives a request up where nothing comes for as long as `silence`.
+    ///
+    /// # Errors
+    /// A TLS set-up that cannot be loaded.
+    pub fn within(self, silence: Duration) -> Result<Self, ClientError> {
+        let http = patient_http_client(silence, TIMEOUT.max(silence)).map_err(ClientError::Http)?;
+        Ok(Self { http, ..self })
     }
 
     /// The user that this client acts for.

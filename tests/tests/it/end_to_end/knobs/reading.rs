@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use lockstep::devnet::ledger::{Answer, Disguise, Disturbance, Fault, FaultOrder, Lie};
+use lockstep::devnet::ledger::{Answer, Disguise, Disturbance, Fault, FaultOrder, Lie, PAUSE_MS_MAX};
 use lockstep::http::http_client;
 use lockstep::world::doubt::LedgerDoubts;
 use lockstep_core::Uuid;
@@ -24,14 +24,16 @@ fn disturb(answer: Answer) -> Disturbance {
 /// One member has no API, everybody one kernel node less.
 pub(super) async fn failing_calls_should_stop_one_member_and_nobody_else(knobs: &mut Knobs) -> Result<()> {
     let lied = knobs.user(LIED)?;
-    for (answer, payload) in [
-        (Answer::ServerError, "through errors"),
-        (Answer::BadGateway, "past a proxy"),
-        (Answer::TooMany, "without a hurry"),
-        (Answer::Cut, "with half an answer"),
+    let too_late = Disturbance { pause_ms: PAUSE_MS_MAX, ..disturb(Answer::Right) };
+    for (how, payload) in [
+        (disturb(Answer::ServerError), "through errors"),
+        (disturb(Answer::BadGateway), "past a proxy"),
+        (disturb(Answer::TooMany), "without a hurry"),
+        (disturb(Answer::Cut), "with half an answer"),
+        (too_late, "without an answer"),
     ] {
-        knobs.set(FaultOrder::new(Fault::Disturb(disturb(answer))).for_user(lied)).await?;
-        knobs.set(FaultOrder::new(Fault::Disturb(disturb(answer))).at_node(1)).await?;
+        knobs.set(FaultOrder::new(Fault::Disturb(how.clone())).for_user(lied)).await?;
+        knobs.set(FaultOrder::new(Fault::Disturb(how)).at_node(1)).await?;
         let before = knobs.status(LIED).await?.sequence;
         knobs.goes_in(payload.as_bytes()).await?;
         let doubts = knobs.doubts("a member without the API", LIED, |doubts| doubts.waits.is_some()).await?;
