@@ -87,7 +87,9 @@ class Workers:
         self.free = queue.Queue()
         for number in range(count):
             folder = first if number == 0 else copy_of(first, number)
-            # Builds, so that nothing is built later, and without a mutant: what fails here would kill them all.
+            # All of it: forge would put the group contract back as it is wherever it has tests to build.
+            subprocess.run(["forge", "build", "--quiet"], cwd=folder, env=environment(), check=True)
+            # Without a mutant: what fails here would kill them all.
             if forge(folder, ["--match-path", QUICK], FOUNDRY_FUZZ_RUNS="16"):
                 sys.exit(f"tests fail without any mutant; see {folder.parent / 'log'}")
             self.free.put((folder, Compiler()))
@@ -100,10 +102,18 @@ class Workers:
             self.free.put(worker)
 
 
+def breaks(folder, invariant):
+    # forge matches the whole signature.
+    fails = forge(folder, ["--match-test", f"^{invariant}\\("], FOUNDRY_INVARIANT_SHRINK_RUN_LIMIT="0")
+    if invariant not in (folder.parent / "log").read_text():
+        sys.exit(f"{invariant} was not run; see {folder.parent / 'log'}")
+    return fails
+
+
 def notices(folder, compiler, fault):
     """The tests that a planted fault does not fail for."""
     # Whether it fails, not the shortest way to it.
-    unseen = lambda: [test for test in fault["invariants"] if not forge(folder, ["--match-test", f"^{test}$"], FOUNDRY_INVARIANT_SHRINK_RUN_LIMIT="0")]
+    unseen = lambda: [test for test in fault["invariants"] if not breaks(folder, test)]
     text = replaced(fault["file"], fault["old"], fault["new"])
     built = compiler.compile({fault["file"]: text})
     if "error" in built:

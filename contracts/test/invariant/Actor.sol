@@ -15,7 +15,8 @@ contract Actor {
         RevertBomb,
         Reenter,
         SendAll,
-        SendThenRevert
+        SendThenRevert,
+        RevertOdd
     }
 
     /// @dev What reading the gas costs here, and finding the way to it.
@@ -72,6 +73,7 @@ contract Actor {
 
     function behave(Message memory message) private {
         if (mode == Mode.Revert) revert Told();
+        if (mode == Mode.RevertOdd && message.nonce % 2 == 1) revert Told();
         if (mode == Mode.BurnGas) while (true) {}
         if (mode == Mode.ReturnBomb || mode == Mode.RevertBomb) bomb(mode == Mode.ReturnBomb);
         if (mode == Mode.Reenter) reenter(message);

@@ -18,6 +18,9 @@ contract Handler is Books {
     uint256 private constant RACE_MAX = 6000;
     uint256 private constant PAIRING_MAX = 140_000;
 
+    /// @dev A strict mailbox, until an update says otherwise.
+    uint256 private constant STRICT = 2;
+
     constructor(IGroup group, Members members) Books(group, members) {}
 
     /* THE LEDGER */
@@ -90,7 +93,7 @@ contract Handler is Books {
         _signed.push(abi.encode(MEMBERS.sign()));
         Signed memory signed = signedAt(_signed.length - 1);
         for (uint256 box; box < BOXES; ++box) {
-            deliverAs(BERT, signed, list(MEMBERS.batch(signed, box, done[box])), 0);
+            deliverNext(signed, box);
         }
     }
 
@@ -113,8 +116,21 @@ contract Handler is Books {
         if (_delivered) vm.assertEq(heads(), free.heads, "less gas, other mailboxes");
     }
 
+    /// @dev A race for a mailbox that waits in the midst of the batch: its first message runs, its second one never.
+    function raceToAWall(uint256 other) external {
+        set(STRICT, Actor.Mode.Keep);
+        if (MEMBERS.count(STRICT) % 2 == 1) post(STRICT, MessageKind.CALL, 0, 0, 0, "");
+        _signed.push(abi.encode(MEMBERS.sign()));
+        deliverNext(signedAt(_signed.length - 1), STRICT);
+        set(STRICT, Actor.Mode.RevertOdd);
+        post(STRICT, MessageKind.CALL, 0, 0, 0, "");
+        post(STRICT, MessageKind.CALL, 0, 0, 0, "");
+        _signed.push(abi.encode(MEMBERS.sign()));
+        race(_signed.length - 1, 0, STRICT | (other % BOXES) << 8, 0, false);
+    }
+
     /// @dev Anna brings a part of what Bert brings, before him.
-    function race(uint256 checkpoint, uint256 earlier, uint256 boxes, uint256 firsts, bool older) external {
+    function race(uint256 checkpoint, uint256 earlier, uint256 boxes, uint256 firsts, bool older) public {
         Signed memory signed = signedAt(checkpoint);
         Batch[] memory batches = nextBatches(signed, boxes);
         Trial memory alone = tried(signed, batches, 0);
@@ -227,6 +243,10 @@ contract Handler is Books {
 
     /* INTERNALS */
 
+    function deliverNext(Signed memory signed, uint256 box) private {
+        deliverAs(BERT, signed, list(nextBatch(signed, box)), 0);
+    }
+
     /// @dev Two batches, from anywhere.
     function someBatches(Signed memory signed, uint256 boxes, uint256 firsts)
         private
@@ -261,6 +281,9 @@ contract Handler is Books {
         vm.recordLogs();
         (bool success,) = address(GROUP).call(call);
         look();
-        if (success) forget(which);
+        if (!success) return;
+        forget(which);
+        (bool again,) = address(GROUP).call(call);
+        vm.assertFalse(again, "what was parked came back twice");
     }
 }
