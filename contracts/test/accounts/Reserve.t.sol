@@ -16,11 +16,13 @@ contract ReserveTest is AccountsTest {
     function testFuzz_LosesNothingAtAnyGasLimit(uint32 limit) public {
         limit = uint32(bound(limit, 50_000, 1_000_000));
         update(limit);
+        uint256 before = group.outboundNonce();
         Log[] memory logs = burn(SET);
-        uint256 here = countLogs(logs, IAccounts.OrderFailed.selector);
         uint256 there = countLogs(logs, IGroup.Failed.selector);
+        // Logs are there of a reverted call as well, so what the accounts said counts only where the group did not fail it.
+        uint256 here = there == 0 ? countLogs(logs, IAccounts.OrderFailed.selector) : 0;
         vm.assertEq(here + there, 1, "handled once");
-        vm.assertEq(countLogs(logs, IGroup.Outbound.selector), 1, "given back once");
+        vm.assertEq(group.outboundNonce() - before, 1, "given back once");
         vm.assertEq(group.custody(PROCESS, XIN), 0);
     }
 
