@@ -1,8 +1,8 @@
-//! Shares on their way to their receiver: X25519 with the receiver's identity key (RFC 7748; the Edwards key in its
+//! Shares, and other short secrets, on their way to their receiver: X25519 with the receiver's identity key (RFC 7748; the Edwards key in its
 //! Montgomery form) and XChaCha20-Poly1305 under a key that is used once.
 //!
 //! ```text
-//! sealed = ephemeral public key 32 ‖ ciphertext 32 ‖ tag 16
+//! sealed = ephemeral public key 32 ‖ ciphertext, 32 of a share ‖ tag 16
 //! key    = BLAKE3-KDF("lockstep/v1/dkg/seal", shared point 32 ‖ ephemeral key 32 ‖ receiver's identity 32 ‖ context 32)
 //! ```
 //!
@@ -17,36 +17,49 @@ use curve25519_dalek::MontgomeryPoint;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
-/// Bytes of a sealed secret.
+/// Bytes of a sealed share.
 pub const SEALED: usize = 80;
+/// Bytes of a sealed secret above those of the secret.
+const AROUND: usize = 48;
 /// KDF contexts (BLAKE3, derive_key mode).
 const KEY: &str = "lockstep/v1/dkg/seal";
 const EPHEMERAL: &str = "lockstep/v1/dkg/ephemeral";
 
-/// Encrypts 32 secret bytes to the holder of an identity key. The same seed, receiver and context give the same bytes, so
-/// they must never be used for two secrets.
+/// Encrypts a share to the holder of an identity key. The same seed, receiver and context give the same bytes, so they must
+/// never be used for two secrets.
 pub fn seal(secret: &[u8; 32], receiver: &VerifyingKey, context: &B256, seed: &[u8; 32]) -> [u8; SEALED] {
-    let material = Zeroizing::new([&seed[..], context.as_slice(), receiver.as_bytes()].concat());
-    let ephemeral = Zeroizing::new(blake3::derive_key(EPHEMERAL, &material));
-    let public = MontgomeryPoint::mul_base_clamped(*ephemeral);
-    let shared = Zeroizing::new(receiver.to_montgomery().mul_clamped(*ephemeral).to_bytes());
-    let mut text = Zeroizing::new(*secret);
-    let cipher = cipher(&shared, &public, receiver.as_bytes(), context);
     let mut sealed = [0; SEALED];
-    // 32 bytes are never too long to encrypt.
-    if let Ok(tag) = cipher.encrypt_inout_detached(&XNonce::default(), &[], text.as_mut_slice().into()) {
-        let parts = public.as_bytes().iter().chain(text.iter()).chain(tag.iter());
-        for (to, from) in sealed.iter_mut().zip(parts) {
-            *to = *from;
-        }
+    for (to, from) in sealed.iter_mut().zip(seal_bytes(secret, receiver, context, seed)) {
+        *to = from;
     }
     sealed
 }
 
 /// Decrypts what was sealed to `identity` under the same context; `None` if it was not, or was changed.
 pub fn open(sealed: &[u8; SEALED], identity: &SigningKey, context: &B256) -> Option<Zeroizing<[u8; 32]>> {
+    let text = open_bytes(sealed, identity, context)?;
+    Some(Zeroizing::new(text.as_slice().try_into().ok()?))
+}
+
+/// Encrypts a short secret of any length, as [`seal`] does.
+pub fn seal_bytes(secret: &[u8], receiver: &VerifyingKey, context: &B256, seed: &[u8; 32]) -> Vec<u8> {
+    let material = Zeroizing::new([&seed[..], context.as_slice(), receiver.as_bytes()].concat());
+    let ephemeral = Zeroizing::new(blake3::derive_key(EPHEMERAL, &material));
+    let public = MontgomeryPoint::mul_base_clamped(*ephemeral);
+    let shared = Zeroizing::new(receiver.to_montgomery().mul_clamped(*ephemeral).to_bytes());
+    let mut text = Zeroizing::new(secret.to_vec());
+    let cipher = cipher(&shared, &public, receiver.as_bytes(), context);
+    // A short secret is never too long to encrypt.
+    match cipher.encrypt_inout_detached(&XNonce::default(), &[], text.as_mut_slice().into()) {
+        Ok(tag) => [public.as_bytes().as_slice(), text.as_slice(), tag.as_slice()].concat(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Decrypts a short secret of any length, as [`open`] does.
+pub fn open_bytes(sealed: &[u8], identity: &SigningKey, context: &B256) -> Option<Zeroizing<Vec<u8>>> {
     let (public, rest) = sealed.split_first_chunk::<32>()?;
-    let (text, tag) = rest.split_first_chunk::<32>()?;
+    let (text, tag) = rest.split_at_checked(sealed.len().checked_sub(AROUND)?)?;
     let public = MontgomeryPoint(*public);
     let own = Zeroizing::new(identity.to_scalar_bytes());
     let shared = Zeroizing::new(public.mul_clamped(*own).to_bytes());
@@ -54,7 +67,7 @@ pub fn open(sealed: &[u8; SEALED], identity: &SigningKey, context: &B256) -> Opt
     if *shared == [0; 32] {
         return None;
     }
-    let mut text = Zeroizing::new(*text);
+    let mut text = Zeroizing::new(text.to_vec());
     let cipher = cipher(&shared, &public, identity.verifying_key().as_bytes(), context);
     let tag = Tag::try_from(tag).ok()?;
     cipher.decrypt_inout_detached(&XNonce::default(), &[], text.as_mut_slice().into(), &tag).ok()?;
@@ -129,5 +142,17 @@ mod tests {
         ];
         // Nothing is shared between them, the ephemeral keys least of all.
         assert!(others.iter().all(|other| other[..32] != sealed[..32] && other[32..] != sealed[32..]));
+    }
+    #[test]
+    fn secrets_of_other_lengths_should_be_opened_by_their_receiver_alone() {
+        for length in [0, 1, 48] {
+            let secret = vec![9; length];
+            let sealed = seal_bytes(&secret, &key(1).verifying_key(), &CONTEXT, &[3; 32]);
+            assert_eq!(sealed.len(), length + AROUND);
+            assert_eq!(open_bytes(&sealed, &key(1), &CONTEXT).as_deref(), Some(&secret));
+            assert_eq!(open_bytes(&sealed, &key(2), &CONTEXT), None);
+            assert_eq!(open_bytes(&sealed[..sealed.len() - 1], &key(1), &CONTEXT), None);
+        }
+        assert_eq!(open_bytes(&[1; AROUND - 1], &key(1), &CONTEXT), None);
     }
 }
