@@ -10,19 +10,23 @@ use crate::checkpoints::Checkpoints;
 use crate::divergence::{self, Doubts};
 use crate::evm::governance::ContractState;
 use crate::govern::Governance;
+use crate::payouts::{SeedRefusal, Seeds};
 use crate::peer::{
-    AnswerError, AnswerPeers, AskGovernance, ChainStatus, GovernanceAnswer, InputSignature, Partial, Status,
+    AnswerError, AnswerPeers, AskGovernance, ChainStatus, GovernanceAnswer, IdentityKey, InputSignature, Partial,
+    Status,
 };
 use crate::rosters::Rosters;
 use crate::store::{Store, StoreError};
 use crate::witnesses::Word;
 use crate::world::doubt::{HistoryAt, LedgerDoubts, SetAside};
+use crate::world::peer::{SeedPart, SeedQuestion};
 
 /// Answers from the store.
 #[derive(Clone, Debug)]
 pub struct Answers {
     store: Store,
     checkpoints: Checkpoints,
+    seeds: Seeds,
     governance: Governance,
     chains: Arc<[u64]>,
     word: Word,
@@ -34,12 +38,13 @@ impl Answers {
     pub const fn new(
         store: Store,
         checkpoints: Checkpoints,
+        seeds: Seeds,
         governance: Governance,
         chains: Arc<[u64]>,
         word: Word,
         halt: mpsc::Sender<StoreError>,
     ) -> Self {
-        Self { store, checkpoints, governance, chains, word, halt }
+        Self { store, checkpoints, seeds, governance, chains, word, halt }
     }
 
     /// A contradiction stops the member, and so does another process in its place; anything else is for the peer to try
@@ -78,6 +83,13 @@ impl AnswerPeers for Answers {
 
     async fn history(&self, at: u64) -> Result<HistoryAt, AnswerError> {
         divergence::history_at(&self.store, at).await.map_err(|error| self.refuse(error))
+    }
+
+    async fn payout_seed(&self, from: &IdentityKey, question: SeedQuestion) -> Result<Option<SeedPart>, AnswerError> {
+        self.seeds.answer(from, question).await.map_err(|refusal| match refusal {
+            SeedRefusal::Stopped => AnswerError::Stopped,
+            SeedRefusal::Store(error) => self.refuse(error),
+        })
     }
 
     async fn governance(&self, ask: AskGovernance) -> Result<Option<GovernanceAnswer>, AnswerError> {

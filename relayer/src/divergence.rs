@@ -99,7 +99,7 @@ impl<L: ReadLedger> LookBack<L> {
     }
 
     async fn round(&self, before: Views, changed: &mut BTreeMap<Uuid, u32>) -> Result<Views, DivergenceError> {
-        let (progress, addresses) = (*self.progress.borrow(), Arc::clone(&self.addresses.borrow()));
+        let (progress, addresses) = (self.progress.borrow().clone(), Arc::clone(&self.addresses.borrow()));
         let roster = self.rosters.active();
         let own = self.rosters.index_in(&roster);
         let others: Vec<_> = roster.members().iter().map(|member| member.index).filter(|i| Some(*i) != own).collect();

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lockstep_core::FixedBytes;
 use lockstep_core::derive::{ConfigError, Record};
 use lockstep_core::group::Addresses;
 use lockstep_core::machine::{Advance, Machine, MachineError, Rules};
@@ -55,7 +56,7 @@ pub enum Input {
 }
 
 /// How far the driver has come. Published after the transaction that makes it true.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The newest applied ledger sequence, 0 before the first.
     pub sequence: u64,
@@ -69,6 +70,10 @@ pub struct Progress {
     pub read: u64,
     /// How often the driver has gone back since the start.
     pub rewinds: u64,
+    /// The group's keys as of the places of what can still be derived, of which `decided_key` is one ([`keys_to_come`]).
+    ///
+    /// [`keys_to_come`]: lockstep_core::derive::Core::keys_to_come
+    pub keys_to_come: Arc<[Option<FixedBytes<96>>]>,
     /// Number of turns since the start: it changes whenever anything was persisted.
     pub turn: u64,
 }
@@ -155,11 +160,13 @@ impl Driver {
         let memo = rules.memo.clone();
         let Replayed { machine, positions, sequence, ledger_time, .. } = Replayed::of(rules, &store).await?;
         let (escrow_due, decided_key) = (escrow_due(&machine), decided_key(&machine));
+        let keys_to_come = machine.core().keys_to_come().into();
         let (progress, _) = watch::channel(Progress {
             sequence,
             ledger_time,
             escrow_due,
             decided_key,
+            keys_to_come,
             read: sequence,
             rewinds: 0,
             turn: 0,
@@ -247,6 +254,7 @@ impl Driver {
         }
         self.turn_to_newest_address();
         let (escrow_due, decided_key) = (escrow_due(&self.machine), decided_key(&self.machine));
+        let keys_to_come = self.machine.core().keys_to_come().into();
         let latest = commit.steps.iter().filter(|(_, step)| step.is_some()).map(|(output, _)| output.created_at).max();
         let aside = set_aside(&self.machine);
         self.late.send_if_modified(|late| {
@@ -259,6 +267,7 @@ impl Driver {
             progress.read = read;
             progress.escrow_due = escrow_due;
             progress.decided_key = decided_key;
+            progress.keys_to_come = keys_to_come;
             progress.ledger_time = progress.ledger_time.max(latest.unwrap_or_default());
             progress.sequence = last.map_or(progress.sequence, |step| step.checkpoint.sequence);
             progress.turn = progress.turn.wrapping_add(1);
@@ -327,6 +336,7 @@ impl Driver {
         }
         (self.machine, self.positions) = (machine, positions);
         let (escrow_due, decided_key) = (escrow_due(&self.machine), decided_key(&self.machine));
+        let keys_to_come = self.machine.core().keys_to_come().into();
         self.late.send_replace(set_aside(&self.machine));
         self.progress.send_modify(|progress| {
             *progress = Progress {
@@ -334,6 +344,7 @@ impl Driver {
                 ledger_time,
                 escrow_due,
                 decided_key,
+                keys_to_come,
                 read: sequence,
                 rewinds: progress.rewinds.wrapping_add(1),
                 turn: progress.turn.wrapping_add(1),
@@ -371,7 +382,7 @@ fn set_aside(machine: &Machine) -> Vec<SetAside> {
 }
 
 fn decided_key(machine: &Machine) -> Option<[u8; 96]> {
-    machine.core().decided_key().map(|(_, key)| *key)
+    machine.core().decided_key().map(|(_, key)| key.0)
 }
 
 fn escrow_due(machine: &Machine) -> Option<u64> {

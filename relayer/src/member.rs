@@ -32,7 +32,7 @@ use crate::generations::Follower;
 use crate::govern::{Constitution, Governance};
 use crate::ledger::{KernelNodes, SafeApi, Watcher};
 use crate::offer::{OfferError, Offers};
-use crate::payouts::{Owner, PayoutError, Payouts};
+use crate::payouts::{Owner, PayoutError, Payouts, Seeds};
 use crate::peer::{self, Directory, Local, PeerClient};
 use crate::rosters::Rosters;
 use crate::signer::Signer;
@@ -176,7 +176,8 @@ impl Parts {
     /// Looks which keys are asked for; nobody knows without the contracts of all chains.
     fn wanted(&self) -> Option<Wanted> {
         let contracts = self.chains.values().map(contract_reader).collect::<Option<Vec<_>>>()?;
-        Some(Wanted { signer: self.signer.clone(), contracts, progress: self.driver.progress() })
+        let (signer, store) = (self.signer.clone(), self.store.clone());
+        Some(Wanted { signer, store, contracts, progress: self.driver.progress() })
     }
 
     /// What keeps a second process from promising for this member, and shares that nobody asks for from lying about.
@@ -245,8 +246,9 @@ impl Parts {
         let served = self.chains.keys().copied().collect();
         self.keep_watch(&mut tasks);
         let governance = self.governance;
-        let answers =
-            Answers::new(self.store.clone(), self.checkpoints.clone(), governance.clone(), served, self.word, halt);
+        let seeds = Seeds::new(Arc::clone(&self.group), self.signer.clone(), self.store.clone());
+        let (store, checkpoints) = (self.store.clone(), self.checkpoints.clone());
+        let answers = Answers::new(store, checkpoints, seeds.clone(), governance.clone(), served, self.word, halt);
         let answers = Arc::new(answers);
         let guests = peer::ceremony_router(self.local.clone(), self.ceremonies.speaker());
         let router = peer::router(self.local, answers).merge(guests);
@@ -270,6 +272,7 @@ impl Parts {
         let owner = Owner {
             group: Arc::clone(&self.group),
             rosters: self.rosters.clone(),
+            seeds,
             spend: self.spend,
             takeover: self.config.submit.takeover(),
         };

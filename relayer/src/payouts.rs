@@ -4,14 +4,16 @@
 //! repeated, and every promise is a row before it leaves this member (DERIVATION.md C).
 //!
 //! ```text
-//! round ─► what is due, 8 at a time ─► step: final? ─► dead? ─► build ─► agree ─► guard ─► sign ─► save ─► hand in ─► push
+//! round ─► what is due, 8 at a time ─► step: final? ─► dead? ─► seed ─► build ─► agree ─► guard ─► sign ─► save ─► hand in ─► push
 //!   ▲                                                    └─ attempt + 1 ─┘
 //!   └── pace: what waits is asked about less and less often, and holds up nothing else
 //! ```
 
 mod error;
 mod observe;
+mod origin;
 mod pace;
+mod seeds;
 mod step;
 
 use std::collections::BTreeMap;
@@ -35,6 +37,7 @@ use crate::world::ledger::{IssueKeys, LedgerFault, ReadKernel, SendTransaction, 
 use crate::world::peer::PullPayouts;
 
 pub use error::PayoutError;
+pub use seeds::{SeedRefusal, Seeds};
 
 use pace::Pace;
 use step::{Moved, Steps};
@@ -61,6 +64,8 @@ pub struct Owner {
     pub group: Arc<Group>,
     /// Its members by generation, among them this one.
     pub rosters: Rosters,
+    /// What the keys of payouts are made from.
+    pub seeds: Seeds,
     /// This member's spend key on the ledger.
     pub spend: PrivateKey,
     /// How long a rank waits for the one before it.

@@ -1,9 +1,9 @@
 //! What members ask each other: JSON over HTTP, every request and every answer signed.
 //!
 //! Nothing is pushed. A member answers what it has already promised by a row of its own: its partial signature of the
-//! checkpoint at a sequence, the hash of a payout it has derived, its signatures of that payout, and how far it is. Only where
-//! its history stands is told without a promise: members compare histories before they promise. So any
-//! question may be asked any number of times, by any member, in any order.
+//! checkpoint at a sequence, the hash of a payout it has derived, its part of the seed of that payout's keys, its signatures
+//! of it, and how far it is. Only where its history stands is told without a promise: members compare histories before they
+//! promise. So any question may be asked any number of times, by any member, in any order.
 //!
 //! Requests and answers carry HTTP message signatures (RFC 9421) with the members' identity keys; see [`signature`]. Who
 //! asks is the owner of the key, never what a body says. Who may ask stands in a [`Directory`], which grows and shrinks
@@ -12,6 +12,7 @@
 mod client;
 mod directory;
 mod guard;
+mod secret;
 mod server;
 pub mod signature;
 mod wire;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::world::doubt::HistoryAt;
+use crate::world::peer::{SeedPart, SeedQuestion};
 use crate::world::witness::GuardHead;
 
 pub use client::{Fault, PeerClient, PeerError};
@@ -233,6 +235,14 @@ pub trait AnswerPeers: Send + Sync + 'static {
     /// Where this member's history stands at a place in the order. It promises nothing.
     fn history(&self, at: u64) -> impl Future<Output = Result<HistoryAt, AnswerError>> + Send;
 
+    /// What this member gives the owner of an identity key of the seed of an attempt's keys. A secret of those who can spend
+    /// the payout's coins.
+    fn payout_seed(
+        &self,
+        from: &IdentityKey,
+        question: SeedQuestion,
+    ) -> impl Future<Output = Result<Option<SeedPart>, AnswerError>> + Send;
+
     /// What this member's operator approved, and its parts of signatures over that, given only behind a guard row.
     fn governance(
         &self,
@@ -278,6 +288,9 @@ pub enum AnswerError {
     /// It met a contradiction and signs nothing any more.
     #[error("this member has halted")]
     Halted,
+    /// Its operator stopped it.
+    #[error("this member was stopped by its operator")]
+    Stopped,
     /// Its store failed. The cause is logged and not told.
     #[error("this member cannot answer now")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),

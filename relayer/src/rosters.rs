@@ -152,6 +152,20 @@ impl Rosters {
         self.signed_round.load(Ordering::Relaxed)
     }
 
+    /// The rosters whose members hold shares of a group key, those whose turn it is first ([`Generations::sharings`]).
+    pub fn sharings(&self, key: &PublicKey) -> Vec<Arc<Roster>> {
+        self.known().sharings(&self.addresses(), key).into_iter().cloned().collect()
+    }
+
+    /// Whether the owner of an identity key can spend what lies at the group's address of a ledger generation.
+    pub fn may_spend(&self, identity: &IdentityKey, generation: u32) -> bool {
+        let addresses = self.addresses();
+        let Some(users) = addresses.group(generation).and_then(Mix::users) else { return false };
+        let known = self.known();
+        let mut members = known.all().filter_map(|roster| roster.member_by_identity(identity));
+        members.any(|member| users.contains(&member.user))
+    }
+
     /// All rosters, oldest first.
     pub fn all(&self) -> Vec<Arc<Roster>> {
         self.known().all().cloned().collect()

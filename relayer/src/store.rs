@@ -13,6 +13,7 @@ mod payouts;
 mod promises;
 mod reads;
 mod rewind;
+mod seeds;
 mod submissions;
 
 use std::fs::{OpenOptions, Permissions};
@@ -218,6 +219,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
         (4, "governance", include_str!("../../migrations/sqlite/0004_governance.sql")),
         (5, "lease", include_str!("../../migrations/sqlite/0005_lease.sql")),
         (6, "erasures", include_str!("../../migrations/sqlite/0006_erasures.sql")),
+        (7, "seeds", include_str!("../../migrations/sqlite/0007_seeds.sql")),
     ];
     let newest = sources.map(|(version, ..)| version).into_iter().max();
     let migrations = sources.map(|(version, name, sql)| {

@@ -47,8 +47,8 @@ impl Ticker {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(LOOK) => {}
             }
-            let now = *progress.borrow();
-            if ticked_at == Some(now.sequence) || !self.is_due(now) {
+            let now = progress.borrow().clone();
+            if ticked_at == Some(now.sequence) || !self.is_due(&now) {
                 continue;
             }
             tokio::select! {
@@ -61,7 +61,7 @@ impl Ticker {
         }
     }
 
-    fn is_due(&self, now: Progress) -> bool {
+    fn is_due(&self, now: &Progress) -> bool {
         let Some(due) = now.escrow_due.filter(|due| *due > now.ledger_time) else { return false };
         let active = self.rosters.active();
         let Some(index) = self.rosters.index_in(&active) else { return false };

@@ -517,7 +517,7 @@ mod tests {
         assert_eq!(bench.next().await.0.iter().map(|output| output.sequence).collect::<Vec<_>>(), [10, 20]);
         // It waits for what may be a switch. The driver goes back to before it instead.
         bench.progress.send_modify(|progress| {
-            *progress = Progress { sequence: 5, read: 5, rewinds: 1, ..*progress };
+            (progress.sequence, progress.read, progress.rewinds) = (5, 5, 1);
         });
         assert_eq!(bench.next().await.0.iter().map(|output| output.sequence).collect::<Vec<_>>(), [10, 20]);
         bench.end().await;

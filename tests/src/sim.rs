@@ -82,11 +82,13 @@ pub enum Fault {
     ReadsPastSwitch,
     /// All members register payouts only under the request ids that everybody can compute.
     PublicRequestsOnly,
+    /// A member that gives its part of a seed before it has seen the proof that the attempt before is dead.
+    GivesSeedsAhead,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ForgetsGuards,
         Self::SpeaksFirst,
         Self::SignsUnguarded,
@@ -95,6 +97,7 @@ impl Fault {
         Self::ForgetsPayloads,
         Self::ReadsPastSwitch,
         Self::PublicRequestsOnly,
+        Self::GivesSeedsAhead,
     ];
 }
 

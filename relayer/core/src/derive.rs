@@ -25,7 +25,7 @@ mod outbound;
 
 use std::collections::BTreeMap;
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, FixedBytes};
 use uuid::Uuid;
 
 pub use self::config::{
@@ -226,8 +226,16 @@ impl Core {
     }
 
     /// Generation and compressed key that a decision made the group's; `None` while it is that of the group file.
-    pub const fn decided_key(&self) -> Option<&(u32, [u8; 96])> {
-        self.ledger.key.as_ref()
+    pub fn decided_key(&self) -> Option<(u32, FixedBytes<96>)> {
+        self.ledger.keys.last().map(|(_, decided)| *decided)
+    }
+
+    /// The keys of the transactions that can still be derived ([`Derived::key`]), the newest one last: the group's as of the
+    /// slowest chain's records, and those decided since.
+    pub fn keys_to_come(&self) -> Vec<Option<FixedBytes<96>>> {
+        let slowest = self.lanes.values().map(Lane::reached).min().unwrap_or(self.ledger.applied);
+        let later = self.ledger.keys.iter().filter(|(since, _)| *since > slowest).map(|(_, (_, key))| Some(*key));
+        std::iter::once(self.ledger.key_at(slowest).map(|key| *key)).chain(later).collect()
     }
 
     /// Reads the memos of the outputs that are set aside again, for a decision has changed how memos are read.

@@ -31,7 +31,7 @@ pub mod smart_account;
 pub mod trace;
 
 pub use account::{Account, Mix, MixMember};
-pub use alloy_primitives::{Address, B256, Bytes};
+pub use alloy_primitives::{Address, B256, Bytes, FixedBytes};
 pub use amount::Amount;
 pub use asset::AssetId;
 pub use uuid::Uuid;

@@ -188,7 +188,7 @@ impl Machine {
     /// Verifies decisions with the key that a decision made the group's, the late ones that wait included.
     fn take_key(&mut self) -> Result<(), MachineError> {
         let Some((_, key)) = self.core.decided_key() else { return Ok(()) };
-        let key = PublicKey::from_bytes(key).map_err(MachineError::Key)?;
+        let key = PublicKey::from_bytes(key.as_slice()).map_err(MachineError::Key)?;
         if self.rules.memo.group_key != Some(key) {
             self.rules.memo.group_key = Some(key);
             let rules = &self.rules.memo;

@@ -1,6 +1,6 @@
 //! Names of derived transactions (DERIVATION.md B8).
 
-use alloy_primitives::{Address, B256, keccak256};
+use alloy_primitives::Address;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -58,22 +58,4 @@ impl Trace {
         namespace.copy_from_slice(group_id.first_chunk::<16>().map_or(&[0; 16], |first| first));
         Uuid::new_v5(&Uuid::from_bytes(namespace), name.as_bytes())
     }
-}
-
-/// Domain of the seeds of key-service hints.
-const SEED_DOMAIN: &[u8] = b"lockstep/v1/seed";
-
-/// The seed of a payout's hints. [`hint`] takes a seed as it comes.
-///
-/// TODO(#5): it is public, so whoever computes a hint can ask for the keys before the group does; a group signature over
-/// the same parts makes it secret (DERIVATION.md C1).
-pub fn seed(group_id: &B256, trace: Uuid, attempt: u32) -> B256 {
-    let domain = keccak256(SEED_DOMAIN);
-    keccak256([domain.as_slice(), group_id.as_slice(), trace.as_bytes(), &attempt.to_be_bytes()].concat())
-}
-
-/// The hint under which the key service makes the keys of output `index`: UUIDv5 in the namespace of the trace, of
-/// `hint/<attempt>/<index>/<seed in hex>`. Another attempt or output never shares keys with this one.
-pub fn hint(trace: Uuid, attempt: u32, index: u16, seed: &B256) -> Uuid {
-    Uuid::new_v5(&trace, format!("hint/{attempt}/{index}/{}", hex::encode(seed)).as_bytes())
 }

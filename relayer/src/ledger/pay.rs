@@ -10,7 +10,7 @@ use lockstep_core::mixin::ids::{XIN, members_hash, output_id};
 use lockstep_core::mixin::structure::EXTRA_MAX;
 use lockstep_core::mixin::{CoinKeys, GhostScalar, RawKey, Script, SignedTransaction, Transaction};
 use lockstep_core::output::CoinId;
-use lockstep_core::payout::{self, GhostKeys, PartError, Plan, PlanError, PlannedOutput, ResolvedCoin};
+use lockstep_core::payout::{self, GhostKeys, PartError, Plan, PlanError, PlannedOutput, ResolvedCoin, Seed};
 use lockstep_core::{Amount, AssetId, B256, Mix, Uuid};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -146,10 +146,10 @@ async fn build(api: &SafeApi, payment: &Payment) -> Result<Transaction, PayError
     if !change.is_zero() {
         outputs.push(PlannedOutput { receivers: Mix::of_users([api.user()], 1), amount: change });
     }
-    let naming = (payment.trace, 0, seed(api, payment.trace));
-    let plan = Plan::of_parts(naming, payment.asset, &coins, outputs, payment.extra.clone())?;
+    let seed = seed(api, payment.trace);
+    let plan = Plan::of_parts((payment.trace, 0), payment.asset, &coins, outputs, payment.extra.clone())?;
     let plan = plan.with_references(payment.references.clone());
-    let requests = plan.key_requests().into_iter();
+    let requests = plan.key_requests(&seed).into_iter();
     let requests = requests.map(|key| KeyRequest { receivers: key.receivers, index: key.index, hint: key.hint });
     let rows = match requests.collect::<Vec<_>>() {
         none if none.is_empty() => Vec::new(),
@@ -157,14 +157,14 @@ async fn build(api: &SafeApi, payment: &Payment) -> Result<Transaction, PayError
     };
     let raw = |key: &super::wire::Hex32| RawKey(key.0);
     let answers = rows.iter().map(|row| GhostKeys { mask: raw(&row.mask), keys: row.keys.iter().map(raw).collect() });
-    Ok(plan.build(&answers.collect::<Vec<_>>())?)
+    Ok(plan.build(&seed, &answers.collect::<Vec<_>>())?)
 }
 
 /// Nobody else can know the keys of a payment before it is made, and a repetition has the same ones.
-fn seed(api: &SafeApi, trace: Uuid) -> B256 {
+fn seed(api: &SafeApi, trace: Uuid) -> Seed {
     let secret = api.keystore().spend_private_key.expose();
     let hasher = Sha256::new().chain_update(SEED_DOMAIN).chain_update(secret).chain_update(trace.as_bytes());
-    B256::new(hasher.finalize().into())
+    Seed::new(hasher.finalize().into())
 }
 
 /// The largest coins that cover `amount`, and their sum.

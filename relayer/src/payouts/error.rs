@@ -1,5 +1,6 @@
 //! Why a payout does not go on.
 
+use lockstep_core::bls::RecoverError;
 use lockstep_core::mixin::DecodeError;
 use lockstep_core::payout::{AttemptError, PartError, PlanError};
 use lockstep_core::{B256, Uuid};
@@ -49,6 +50,15 @@ pub enum PayoutError {
         /// The one that spent it.
         by: B256,
     },
+    /// A payment of the same amounts has spent the coins, and nobody has said whether it is the group's later attempt.
+    #[error("{by} spent the coins for the same payment; no member said yet whether it is a later attempt of the group")]
+    Unjudged {
+        /// Its payload hash.
+        by: B256,
+    },
+    /// Good parts that do not make the group's signature: the group file is wrong.
+    #[error("contradiction: the seed of a payout's keys cannot be made")]
+    Seed(#[from] RecoverError),
     /// The bytes cannot be built.
     #[error("the payout cannot be built")]
     Plan(#[from] PlanError),
@@ -95,15 +105,24 @@ impl PayoutError {
         }
     }
 
+    /// What a foreign spend is to a member that has promised nothing.
+    pub(super) fn without_promise(self) -> Self {
+        if let Self::Attempt { payout, source: AttemptError::ForeignSpend { coin, by }, .. } = self {
+            return Self::Outrun { payout, coin: coin.transaction, by };
+        }
+        self
+    }
+
     /// True where this member must stop signing (exit code 70).
     pub const fn is_contradiction(&self) -> bool {
         match self {
             Self::Store(error) => error.is_contradiction(),
-            Self::Attempt { .. } => true,
+            Self::Attempt { .. } | Self::Seed(_) => true,
             Self::Diverged { promised, .. } => *promised,
             Self::Ledger(_)
             | Self::Ahead { .. }
             | Self::Outrun { .. }
+            | Self::Unjudged { .. }
             | Self::Plan(_)
             | Self::Sign(_)
             | Self::Payload(_)
@@ -121,6 +140,8 @@ impl PayoutError {
             Self::Store(_)
             | Self::Attempt { .. }
             | Self::Outrun { .. }
+            | Self::Unjudged { .. }
+            | Self::Seed(_)
             | Self::Plan(_)
             | Self::Sign(_)
             | Self::Payload(_)

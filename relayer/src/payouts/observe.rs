@@ -2,12 +2,13 @@
 //! service answers only who spends, and it need not: a coin is spent once, and the kernel shows by what.
 
 use lockstep_core::B256;
-use lockstep_core::derive::{CoinRef, Derived, Payee};
+use lockstep_core::derive::Derived;
 use lockstep_core::output::CoinId;
 use lockstep_core::payout::AttemptError;
 use tracing::info;
 
 use super::PayoutError;
+use super::origin::address_of;
 use super::step::{Job, Moved, Steps};
 use crate::rosters::Spenders;
 use crate::world::ledger::{IssueKeys, LedgerFault, ReadKernel, SendTransaction, SubmitPayout};
@@ -16,32 +17,8 @@ use crate::world::peer::PullPayouts;
 impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayouts> Steps<L, K, P> {
     /// Who can spend the coins of a derived transaction. All of them lie at one address: a list of coins moves as a whole.
     pub(super) async fn spenders(&self, derived: &Derived) -> Result<Spenders, PayoutError> {
-        let mut generation = None;
-        for input in &derived.inputs {
-            let at = self.generation_of(input).await?;
-            if *generation.get_or_insert(at) != at {
-                return Err(PayoutError::Origin);
-            }
-        }
-        let generation = generation.ok_or(PayoutError::Origin)?;
+        let generation = address_of(&self.store, &self.owner.group, derived).await?.ok_or(PayoutError::Origin)?;
         self.owner.rosters.spenders(generation).ok_or(PayoutError::Strangers { generation })
-    }
-
-    /// The generation of the address that a coin lies at.
-    async fn generation_of(&self, coin: &CoinRef) -> Result<u32, PayoutError> {
-        match coin {
-            CoinRef::Output(id) => {
-                let output = self.store.output(*id).await?;
-                output.map(|output| output.generation).ok_or(PayoutError::Origin)
-            }
-            CoinRef::Virtual { trace, index } => {
-                let parent = self.store.derived(self.trace_id(trace)).await?;
-                match parent.and_then(|parent| parent.outputs.into_iter().nth((*index).into())) {
-                    Some((Payee::Group(generation), _)) => Ok(generation),
-                    Some((Payee::Mix(_), _)) | None => Err(PayoutError::Origin),
-                }
-            }
-        }
     }
 
     /// Asks the kernel what spent the coins. Whoever signed it: if it pays what is derived here, this is the payout.

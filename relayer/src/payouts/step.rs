@@ -2,6 +2,7 @@
 //!
 //! | a crash after | leaves | and the next step |
 //! |---|---|---|
+//! | seed | nothing, or the seed row | asks the members again, whose parts make the same |
 //! | build | nothing, or the payload row | asks the key service again, which answers the same |
 //! | agree | the payload row | agrees again |
 //! | guard | guard rows | signs the same payload, for the guard admits no other |
@@ -20,11 +21,12 @@ use lockstep_core::derive::{CoinRef, Derived};
 use lockstep_core::mixin::{CoinKeys, GhostScalar, SignedTransaction, Transaction};
 use lockstep_core::output::CoinId;
 use lockstep_core::payout::{self, AttemptError, Attempts, InputSignature, Plan, ResolvedCoin, Verdict};
-use lockstep_core::trace::{Trace, seed};
-use lockstep_core::{Address, B256, Uuid};
+use lockstep_core::{B256, Uuid};
 use tracing::{debug, info, warn};
 
+use super::origin::trace_id;
 use super::pace::Pace;
+use super::seeds::Sought;
 use super::{Owner, PayoutError};
 use crate::ledger::{LookupError, REVOCATIONS_MAX, final_coins, look_up, request_id};
 use crate::rosters::Spenders;
@@ -77,6 +79,17 @@ enum Agreement {
     None,
 }
 
+/// What came of building an attempt.
+#[derive(Clone, Debug, PartialEq)]
+enum Built {
+    /// Its bytes.
+    Ready(Box<Transaction>),
+    /// An input is not final.
+    AwaitsInputs,
+    /// The seed of its keys is not known. `is_nowhere`: nobody gives a part of it, and everybody answered.
+    AwaitsSeed { is_nowhere: bool },
+}
+
 /// A payload with everything that signing needs.
 struct Signable {
     transaction: Transaction,
@@ -95,7 +108,7 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
             return self.observe(&open).await;
         }
         let Some(payload) = self.store.payload(open.id, open.attempts.number()).await? else {
-            return self.fix(open).await;
+            return self.fix(open, pace).await;
         };
         if self.kernel.transaction(payload.hash).await?.is_some_and(|view| view.is_final) {
             return self.finish(&open, payload.hash).await;
@@ -118,10 +131,18 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
         Ok(Moved::Final)
     }
 
-    /// Fixes the bytes of the attempt in hand, for ever.
-    async fn fix(&self, mut open: Job) -> Result<Moved, PayoutError> {
+    /// Fixes the bytes of the attempt in hand, for ever. Where there are not t members any more who give a part of the seed,
+    /// others have long paid: that shows as it does to who has no keys of the coins.
+    async fn fix(&self, mut open: Job, pace: &mut Pace) -> Result<Moved, PayoutError> {
         let attempt = open.attempts.number();
-        let Some(transaction) = self.build(&open, attempt).await? else { return Ok(Moved::AwaitsInputs) };
+        let transaction = match self.build(&open, attempt).await? {
+            Built::Ready(transaction) => transaction,
+            Built::AwaitsInputs => return Ok(Moved::AwaitsInputs),
+            Built::AwaitsSeed { .. } if pace.may_search(Instant::now()) => {
+                return self.observe(&open).await.map_err(PayoutError::without_promise);
+            }
+            Built::AwaitsSeed { .. } => return Ok(Moved::Waits),
+        };
         let contradiction = |source| PayoutError::Attempt { payout: open.id, attempt, source };
         open.attempts.build(&transaction).map_err(contradiction)?;
         let hash = transaction.hash();
@@ -131,14 +152,19 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
         Ok(Moved::Again)
     }
 
-    /// The transaction of an attempt; `None` while an input is not final.
-    async fn build(&self, open: &Job, attempt: u32) -> Result<Option<Transaction>, PayoutError> {
-        let Some(coins) = self.coins(&open.derived).await? else { return Ok(None) };
+    /// The transaction of an attempt.
+    async fn build(&self, open: &Job, attempt: u32) -> Result<Built, PayoutError> {
+        let Some(coins) = self.coins(&open.derived).await? else { return Ok(Built::AwaitsInputs) };
         let plan = self.plan(open, attempt, &coins)?;
-        let requests = plan.key_requests();
+        let seed = match self.owner.seeds.seek(open, attempt, &self.peers).await? {
+            Sought::Found(seed) => seed,
+            Sought::Nowhere => return Ok(Built::AwaitsSeed { is_nowhere: true }),
+            Sought::Waits => return Ok(Built::AwaitsSeed { is_nowhere: false }),
+        };
+        let requests = plan.key_requests(&seed);
         let senders = open.set.group.users().ok_or(PayoutError::Group)?;
         let keys = if requests.is_empty() { Vec::new() } else { self.ledger.issue_keys(&senders, &requests).await? };
-        Ok(Some(plan.build(&keys)?))
+        Ok(Built::Ready(Box::new(plan.build(&seed, &keys)?)))
     }
 
     /// What is to be paid at an attempt, out of which coins; everything but the keys.
@@ -151,7 +177,7 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
         let addresses = self.owner.rosters.addresses();
         Ok(Plan::new(
             &open.derived,
-            (open.id, attempt, seed(&self.owner.group.id(), open.id, attempt)),
+            (open.id, attempt),
             |reference| coins.get(reference).copied(),
             |generation| addresses.group(generation).cloned(),
         )?)
@@ -177,7 +203,7 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
                 Ok(output.map(|output| ResolvedCoin { id: output.coin, amount: output.amount }))
             }
             CoinRef::Virtual { trace, index } => {
-                let parent = self.trace_id(trace);
+                let parent = trace_id(&self.owner.group, trace);
                 let Some(transaction) = self.store.final_hash(parent).await? else { return Ok(None) };
                 let amount =
                     self.store.derived(parent).await?.and_then(|Derived { outputs, .. }| {
@@ -207,7 +233,8 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
             }
             Err(LookupError::Contradiction(AttemptError::ForeignSpend { coin, by })) => {
                 let error = self.judge_spend(open, coin, by).await?;
-                if !error.is_contradiction() || self.has_promised(open).await? {
+                let is_open = error.is_contradiction() || matches!(error, PayoutError::Unjudged { .. });
+                if !is_open || self.has_promised(open).await? {
                     return Err(error);
                 }
                 if self.is_paid_otherwise(open, by).await? {
@@ -242,16 +269,29 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
     }
 
     /// A final transaction that spends an input is foreign, unless it is what this member would build next: then others
-    /// had the proof earlier, and its own will follow.
+    /// had the proof earlier, and its own will follow. Its seed they have as well, and tell it. While somebody does not answer
+    /// who may have it, a payment of the same amounts is not judged.
     async fn judge_spend(&self, open: &Job, coin: CoinId, by: B256) -> Result<PayoutError, PayoutError> {
         let attempt = open.attempts.number();
+        let foreign =
+            PayoutError::Attempt { payout: open.id, attempt, source: AttemptError::ForeignSpend { coin, by } };
+        let Some(coins) = self.coins(&open.derived).await? else { return Ok(foreign) };
+        let (plan, view) = (self.plan(open, attempt, &coins)?, self.kernel.transaction(by).await?);
+        if view.is_some_and(|view| !plan.is_paid_by(view.transaction.transaction())) {
+            return Ok(foreign);
+        }
+        let mut is_certain = true;
         for ahead in 1..=AHEAD_MAX {
             let next = attempt.saturating_add(ahead);
-            if self.build(open, next).await?.is_some_and(|transaction| transaction.hash() == by) {
-                return Ok(PayoutError::Ahead { attempt: next, by });
+            match self.build(open, next).await? {
+                Built::Ready(transaction) if transaction.hash() == by => {
+                    return Ok(PayoutError::Ahead { attempt: next, by });
+                }
+                Built::Ready(_) | Built::AwaitsInputs => {}
+                Built::AwaitsSeed { is_nowhere } => is_certain &= is_nowhere,
             }
         }
-        Ok(PayoutError::Attempt { payout: open.id, attempt, source: AttemptError::ForeignSpend { coin, by } })
+        Ok(if is_certain { foreign } else { PayoutError::Unjudged { by } })
     }
 
     async fn sign_or_push(&self, open: &Job, payload: &Payload, pace: &mut Pace) -> Result<Moved, PayoutError> {
@@ -307,10 +347,10 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
         members: Vec<u8>,
     ) -> Result<Moved, PayoutError> {
         let (attempt, ours) = (open.attempts.number(), payload.hash);
-        let is_theirs = |transaction: Transaction| transaction.hash() == theirs;
+        let is_theirs = |built| matches!(built, Built::Ready(transaction) if transaction.hash() == theirs);
         let promised = self.store.is_coin_promised_to(ours).await?;
         if !promised
-            && self.build(open, attempt).await?.is_some_and(is_theirs)
+            && is_theirs(self.build(open, attempt).await?)
             && self.store.unfix_payload(open.id, attempt, ours).await?
         {
             warn!(payout = %open.id, attempt, %ours, %theirs, ?members,
@@ -470,11 +510,6 @@ impl<L: IssueKeys + SubmitPayout, K: ReadKernel + SendTransaction, P: PullPayout
         let Some(coins) = final_coins(&self.kernel, &ids).await? else { return Ok(None) };
         let coins = coins.into_iter().map(|coin| coin.keys).collect();
         Ok(Some(Signable { transaction, ids, coins }))
-    }
-
-    pub(super) fn trace_id(&self, trace: &Trace) -> Uuid {
-        let group = &self.owner.group;
-        trace.id(&group.id(), |chain| group.contract(chain).unwrap_or(Address::ZERO))
     }
 }
 

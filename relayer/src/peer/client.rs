@@ -9,15 +9,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use super::secret;
 use super::signature::{self, Nonce, RequestParts, SIGNATURE, SignatureError, Signed};
 use super::wire::{
-    AskCeremony, AskHistory, AskPartial, AskPayout, AskStatus, CEREMONY, GOVERNANCE, HISTORY, PARTIAL, PAYOUT_HASH,
-    PAYOUT_SIGNATURE, PayoutHash, PayoutSignatures, Refusal, STATUS,
+    AskCeremony, AskHistory, AskPartial, AskPayout, AskSeed, AskStatus, CEREMONY, GOVERNANCE, HISTORY, PARTIAL,
+    PAYOUT_HASH, PAYOUT_SEED, PAYOUT_SIGNATURE, PayoutHash, PayoutSeed, PayoutSignatures, Refusal, STATUS,
 };
 use crate::http::{HttpError, http_client, read_body};
 use crate::world::chain::Cause;
 use crate::world::doubt::HistoryAt;
-use crate::world::peer::{PullPayouts, Seat};
+use crate::world::peer::{PullPayouts, Seat, SeedPart, SeedQuestion};
 
 use super::{
     AskGovernance, BODY_MAX, CeremonyPage, Directory, GovernanceAnswer, IdentityKey, InputSignature, Local, Partial,
@@ -96,6 +97,18 @@ impl PeerClient {
         let answer: Option<PayoutSignatures> = self.ask(&peer, PAYOUT_SIGNATURE, &AskPayout { trace, attempt }).await?;
         let answer = checked(&peer, answer, |answer| (answer.trace, answer.attempt) == (trace, attempt))?;
         Ok(answer.map(|answer| answer.signatures))
+    }
+
+    /// What a member gives of the seed of an attempt's keys, or `None` while it gives nothing. It is not verified.
+    ///
+    /// # Errors
+    /// See [`PeerError::fault`].
+    pub async fn pull_payout_seed(&self, member: u8, question: SeedQuestion) -> Result<Option<SeedPart>, PeerError> {
+        let peer = self.seat(member)?;
+        let (ask, group_id) = (AskSeed::from(question), self.local.directory().group_id());
+        let Some(answer) = self.ask::<PayoutSeed>(&peer, PAYOUT_SEED, &ask).await? else { return Ok(None) };
+        let opened = secret::open(&group_id, &ask, &answer, &self.local.identity);
+        opened.map(Some).ok_or_else(|| PeerError::wrong_answer(&peer))
     }
 
     /// How far a member is.
@@ -201,6 +214,11 @@ impl PeerClient {
 }
 
 impl PullPayouts for PeerClient {
+    async fn pull_seed(&self, member: Seat, question: SeedQuestion) -> Result<Option<SeedPart>, Cause> {
+        let seated = self.of_generation(member.generation);
+        Ok(seated.pull_payout_seed(member.index, question).await?)
+    }
+
     async fn pull_payout_hash(&self, member: Seat, trace: Uuid, attempt: u32) -> Result<Option<B256>, Cause> {
         let seated = self.of_generation(member.generation);
         Ok(Self::pull_payout_hash(&seated, member.index, trace, attempt).await?)

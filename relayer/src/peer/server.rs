@@ -19,10 +19,11 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::guard::{Guard, Refused};
+use super::secret;
 use super::signature::{self, GROUP, RequestParts, SIGNATURE, Signed, TO};
 use super::wire::{
-    AskCeremony, AskHistory, AskPartial, AskPayout, AskStatus, CEREMONY, GOVERNANCE, HISTORY, PARTIAL, PAYOUT_HASH,
-    PAYOUT_SIGNATURE, PayoutHash, PayoutSignatures, Refusal, STATUS,
+    AskCeremony, AskHistory, AskPartial, AskPayout, AskSeed, AskStatus, CEREMONY, GOVERNANCE, HISTORY, PARTIAL,
+    PAYOUT_HASH, PAYOUT_SEED, PAYOUT_SIGNATURE, PayoutHash, PayoutSignatures, Refusal, STATUS,
 };
 use super::{AnswerCeremony, AnswerError, AnswerPeers, AskGovernance, BODY_MAX, Local, Peer, WINDOW_S};
 
@@ -41,6 +42,7 @@ pub fn router<A: AnswerPeers>(local: Local, answers: Arc<A>) -> Router {
         .route(PARTIAL, post(partial::<A>))
         .route(PAYOUT_HASH, post(payout_hash::<A>))
         .route(PAYOUT_SIGNATURE, post(payout_signature::<A>))
+        .route(PAYOUT_SEED, post(payout_seed::<A>))
         .route(GOVERNANCE, post(governance::<A>))
         .route(HISTORY, post(history::<A>))
         .route(STATUS, post(status::<A>))
@@ -104,6 +106,15 @@ async fn payout_signature<A: AnswerPeers>(State(server): Shared<A>, request: Req
         Ok(signatures.map(|signatures| PayoutSignatures { trace, attempt, signatures }))
     };
     server.handle(request, answer).await
+}
+
+async fn payout_seed<A: AnswerPeers>(State(server): Shared<A>, request: Request) -> Response {
+    let (answers, group_id) = (&server.answers, server.local.directory.group_id());
+    let answer = async |from: Peer, ask: AskSeed| {
+        let part = answers.payout_seed(from.key(), ask.question()).await?;
+        Ok(part.map(|part| secret::seal(&group_id, &ask, &part, &from.identity, &rand::random())))
+    };
+    server.handle_from(request, answer).await
 }
 
 async fn status<A: AnswerPeers>(State(server): Shared<A>, request: Request) -> Response {
@@ -201,7 +212,9 @@ impl<A> Server<A> {
                 }
             },
             Ok(None) => refusal(StatusCode::NOT_FOUND, "not yet"),
-            Err(error @ AnswerError::Halted) => refusal(StatusCode::CONFLICT, &error.to_string()),
+            Err(error @ (AnswerError::Halted | AnswerError::Stopped)) => {
+                refusal(StatusCode::CONFLICT, &error.to_string())
+            }
             Err(AnswerError::Unavailable(cause)) => {
                 warn!(from = asked.from.name, %cause, "peer cannot be answered");
                 refusal(StatusCode::SERVICE_UNAVAILABLE, "this member cannot answer now")

@@ -65,6 +65,20 @@ impl AnswerPeers for Fixed {
         Ok(Some(if attempt == 0 { signatures() } else { too_many() }))
     }
 
+    async fn payout_seed(
+        &self,
+        from: &IdentityKey,
+        SeedQuestion { trace, attempt, roster, .. }: SeedQuestion,
+    ) -> Result<Option<SeedPart>, AnswerError> {
+        // The second member's, as everybody's who asks here.
+        assert_eq!(from, dealt(4).members[1].identity.verifying_key().as_bytes());
+        let signature = [u8::try_from(attempt).expect("small"); 48];
+        Ok((!trace.is_nil()).then_some(match roster.is_zero() {
+            true => SeedPart::Whole { signature },
+            false => SeedPart::Part { signature },
+        }))
+    }
+
     async fn governance(&self, ask: AskGovernance) -> Result<Option<GovernanceAnswer>, AnswerError> {
         // Answers a list where a part is asked for, and the other way round, when the digest says so.
         let wrong = B256::repeat_byte(6);
@@ -274,6 +288,21 @@ async fn client_of_a_generation_should_ask_the_members_of_it() {
     client.directory().turn_to(1);
     assert_eq!(client.pull_partial(3, 7).await.expect("an answer"), Some(partial_of(7)), "the current one by itself");
     assert_eq!(client.of_generation(0).pull_partial(1, 7).await.expect("an answer"), Some(partial_of(7)));
+}
+
+#[tokio::test]
+async fn a_seed_should_be_told_to_whom_the_request_names_and_never_shown() {
+    let pair = pair().await;
+    let ask = async |trace, roster| {
+        let question = SeedQuestion { trace, attempt: 5, is_open: true, roster };
+        pair.client().pull_payout_seed(1, question).await.expect("an answer")
+    };
+    let (trace, roster) = (Uuid::from_u128(1), B256::repeat_byte(3));
+    let part = ask(trace, roster).await;
+    assert_eq!(part, Some(SeedPart::Part { signature: [5; 48] }));
+    assert_eq!(ask(trace, B256::ZERO).await, Some(SeedPart::Whole { signature: [5; 48] }));
+    assert_eq!(ask(Uuid::nil(), roster).await, None);
+    assert_eq!(format!("{part:?}"), "Some(Part(hidden))");
 }
 
 #[tokio::test]

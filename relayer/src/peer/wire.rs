@@ -3,11 +3,13 @@
 use lockstep_core::{B256, Uuid};
 use serde::{Deserialize, Serialize};
 
-use super::InputSignature;
+use super::{HexBytes, InputSignature};
+use crate::world::peer::SeedQuestion;
 
 pub(super) const PARTIAL: &str = "/v1/peer/partial";
 pub(super) const PAYOUT_HASH: &str = "/v1/peer/payout-hash";
 pub(super) const PAYOUT_SIGNATURE: &str = "/v1/peer/payout-signature";
+pub(super) const PAYOUT_SEED: &str = "/v1/peer/payout-seed";
 pub(super) const STATUS: &str = "/v1/peer/status";
 pub(super) const HISTORY: &str = "/v1/peer/history";
 pub(super) const CEREMONY: &str = "/v1/peer/ceremony";
@@ -33,6 +35,31 @@ pub(super) struct AskHistory {
 pub(super) struct AskPayout {
     pub(super) trace: Uuid,
     pub(super) attempt: u32,
+}
+
+/// Asks for a part of the seed of an attempt's keys, under the share in a sharing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AskSeed {
+    pub(super) trace: Uuid,
+    pub(super) attempt: u32,
+    /// Whether the attempt is open to the asker.
+    pub(super) is_open: bool,
+    /// Digest of the sharing's roster.
+    pub(super) roster: B256,
+}
+
+impl From<SeedQuestion> for AskSeed {
+    fn from(SeedQuestion { trace, attempt, is_open, roster }: SeedQuestion) -> Self {
+        Self { trace, attempt, is_open, roster }
+    }
+}
+
+impl AskSeed {
+    pub(super) const fn question(&self) -> SeedQuestion {
+        let Self { trace, attempt, is_open, roster } = *self;
+        SeedQuestion { trace, attempt, is_open, roster }
+    }
 }
 
 /// Asks how far the member is.
@@ -63,6 +90,17 @@ pub(super) struct PayoutSignatures {
     pub(super) trace: Uuid,
     pub(super) attempt: u32,
     pub(super) signatures: Vec<InputSignature>,
+}
+
+/// What the member gives of the seed of an attempt's keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PayoutSeed {
+    pub(super) trace: Uuid,
+    pub(super) attempt: u32,
+    /// Whether it is all of it, or the member's part.
+    pub(super) is_whole: bool,
+    /// The signature, sealed to who asked.
+    pub(super) sealed: HexBytes,
 }
 
 /// Any answer that is not the one asked for.

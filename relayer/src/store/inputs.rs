@@ -1,7 +1,7 @@
 //! The inputs of the derivation, what they led to, and their replay.
 
 use lockstep_core::B256;
-use lockstep_core::derive::Record;
+use lockstep_core::derive::{Derived, Record};
 use lockstep_core::machine::{Named, Step};
 use lockstep_core::message;
 use lockstep_core::output::Output;
@@ -125,23 +125,41 @@ impl Replay<'_> {
         rows.iter().map(|row| body(row.try_get(0)?, "record")).collect()
     }
 
-    /// Compares a derived transaction with the stored one of its trace.
+    /// Compares a derived transaction with the stored one of its trace. A row of before the group's key was written down does
+    /// not say which it was; then what is derived now is written there.
     ///
     /// # Errors
     /// A difference, or a trace that was never stored, is a contradiction.
     pub async fn check_derived(&self, named: &Named) -> Result<(), StoreError> {
-        let row = sqlx::query("select body from derived where trace = $1")
+        let row = sqlx::query("select body, json_type(body, '$.key') is not null from derived where trace = $1")
             .bind(named.id.as_bytes().as_slice())
             .fetch_optional(&self.store.reader)
             .await?;
-        let stored: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
-        if stored.as_deref() == Some(text(&named.derived, "derived transaction")?.as_str()) {
-            return Ok(());
+        let (stored, says_key): (Option<Derived>, bool) = match &row {
+            Some(row) => (Some(body(row.try_get(0)?, "derived transaction")?), row.try_get(1)?),
+            None => (None, true),
+        };
+        let is_same = |stored: Derived| {
+            let key = if says_key { stored.key } else { named.derived.key.clone() };
+            Derived { key, ..stored } == named.derived
+        };
+        if stored.is_some_and(is_same) {
+            return if says_key { Ok(()) } else { self.rewrite(named).await };
         }
         Err(StoreError::Contradiction(format!(
             "the replay derives {:?} otherwise than this member once did",
             named.derived.trace
         )))
+    }
+
+    async fn rewrite(&self, named: &Named) -> Result<(), StoreError> {
+        let mut tx = self.store.writing().await?;
+        sqlx::query("update derived set body = $2 where trace = $1")
+            .bind(named.id.as_bytes().as_slice())
+            .bind(text(&named.derived, "derived transaction")?)
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
     }
 
     /// The history at the newest stored step.

@@ -373,7 +373,7 @@ async fn read_attempts(tx: &mut Transaction<'_, Sqlite>, trace: Uuid) -> Result<
 }
 
 /// Nothing is attempted before the first payload.
-fn attempts(stored: Option<&str>) -> Result<Attempts, StoreError> {
+pub(super) fn attempts(stored: Option<&str>) -> Result<Attempts, StoreError> {
     stored.map_or_else(|| Ok(Attempts::default()), |stored| body(stored, "attempts"))
 }
 

@@ -10,7 +10,7 @@ use lockstep_core::operation::DecisionBody;
 use lockstep_core::output::{CoinId, Output};
 use lockstep_core::payout::{Attempts, InputSignature, Verdict};
 use lockstep_core::trace::Trace;
-use lockstep_core::{Amount, AssetId, B256, Mix, Uuid};
+use lockstep_core::{Amount, AssetId, B256, FixedBytes, Mix, Uuid};
 use tempfile::TempDir;
 
 use super::{Commit, GroupSigned, Identity, Payload, ProposalRow, SigningSwitch, Store, StoreError};
@@ -47,6 +47,7 @@ fn refund(sequence: u64, amount: u128) -> Named {
         inputs: vec![CoinRef::Output(output)],
         outputs: vec![(Payee::Group(0), Amount::from_units(amount))],
         memo: DerivedMemo::Refund,
+        key: None,
     };
     Named { id: Uuid::from_u128(0xff00 + u128::from(sequence)), derived }
 }
@@ -92,6 +93,12 @@ async fn a_database_of_somebody_else_should_be_refused() {
     open(&folder).await;
 }
 
+/// As [`refund`], of a place at which the group had this key; `None`: its first.
+fn keyed(sequence: u64, key: Option<u8>) -> Named {
+    let Named { id, derived } = refund(sequence, 5);
+    Named { id, derived: Derived { key: key.map(|byte| Box::new(FixedBytes::repeat_byte(byte))), ..derived } }
+}
+
 #[tokio::test]
 async fn nobody_else_should_be_able_to_read_the_database() {
     use std::os::unix::fs::PermissionsExt;
@@ -103,6 +110,58 @@ async fn nobody_else_should_be_able_to_read_the_database() {
         let mode = file.metadata().expect("a file").permissions().mode();
         assert_eq!(mode & 0o077, 0, "{:?}", file.file_name());
     }
+}
+
+/// Shares of a key are kept while a payout may need them.
+#[tokio::test]
+async fn open_payouts_should_say_which_keys_they_need() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    let derived = vec![keyed(1, None), keyed(2, Some(2)), keyed(3, Some(3)), keyed(4, Some(3))];
+    store.commit(&Commit { derived: derived.clone(), ..Commit::default() }).await.expect("a turn");
+    store.mark_final(derived[1].id, B256::ZERO).await.expect("final");
+    assert_eq!(store.open_keys().await.expect("rows"), [None, Some(FixedBytes::repeat_byte(3))].into());
+    store.replay().check_derived(&derived[2]).await.expect("the same");
+    for other in [None, Some(2)] {
+        assert!(store.replay().check_derived(&keyed(3, other)).await.is_err(), "it had another key");
+    }
+}
+
+/// A database of before the keys of payouts were a secret: its rows do not say which key was the group's. The replay tells.
+#[tokio::test]
+async fn a_row_of_before_keys_should_be_taken_for_what_it_is() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    let derived = vec![keyed(1, None), keyed(2, Some(2))];
+    store.commit(&Commit { derived: derived.clone(), ..Commit::default() }).await.expect("a turn");
+    let forget = "update derived set body = json_remove(body, '$.key')";
+    sqlx::query(forget).execute(&store.writer).await.expect("rows");
+    for named in &derived {
+        let inputs = Vec::new();
+        let other = Named { derived: Derived { inputs, ..named.derived.clone() }, ..named.clone() };
+        assert!(store.replay().check_derived(&other).await.is_err(), "all else must be the same");
+        store.replay().check_derived(named).await.expect("a row of before");
+    }
+    assert_eq!(store.open_keys().await.expect("rows"), [None, Some(FixedBytes::repeat_byte(2))].into());
+    let told = store.replay().check_derived(&keyed(2, Some(3))).await;
+    assert!(told.is_err(), "from then on the row says it");
+}
+
+#[tokio::test]
+async fn a_seed_should_be_kept_for_its_attempt_and_its_key() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    let attempt = (Uuid::from_u128(1), 2);
+    store.save_seed(attempt, &[1; 96], &[7; 48]).await.expect("kept");
+    store.save_seed(attempt, &[1; 96], &[7; 48]).await.expect("again");
+    store.save_seed(attempt, &[2; 96], &[8; 48]).await.expect("under another key");
+    store.close().await;
+    let store = open(&folder).await;
+    let mut found = Vec::new();
+    for (trace, attempt, key) in [(1, 2, 1), (1, 2, 2), (1, 2, 3), (1, 1, 1), (2, 2, 1)] {
+        found.push(store.seed((Uuid::from_u128(trace), attempt), &[key; 96]).await.expect("rows"));
+    }
+    assert_eq!(found, [Some([7; 48]), Some([8; 48]), None, None, None]);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The other members, as far as payouts ask them.
 
+use std::fmt;
 use std::future::Future;
 
 use lockstep_core::payout::InputSignature;
@@ -16,8 +17,56 @@ pub struct Seat {
     pub index: u8,
 }
 
+/// What a member gives of the seed of a payout's keys, compressed in G1 and not verified by anyone yet. Never shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum SeedPart {
+    /// The group's signature, which it has recovered before.
+    Whole {
+        /// 48 bytes.
+        signature: [u8; 48],
+    },
+    /// Its own part, under its share in the sharing that it was asked for.
+    Part {
+        /// 48 bytes.
+        signature: [u8; 48],
+    },
+}
+
+impl fmt::Debug for SeedPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Whole { .. } => "Whole(hidden)",
+            Self::Part { .. } => "Part(hidden)",
+        })
+    }
+}
+
+/// What is asked about the seed of an attempt's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeedQuestion {
+    /// The payout.
+    pub trace: Uuid,
+    /// Which attempt.
+    pub attempt: u32,
+    /// Whether the attempt is open to the asker: it has the proof that the one before is dead. False while it only wants to
+    /// know whether others do.
+    pub is_open: bool,
+    /// Digest of the roster of the sharing whose part is wanted.
+    pub roster: B256,
+}
+
 /// Asks members about an attempt at a payout. No answer is trusted: hashes are counted, signatures verified.
 pub trait PullPayouts: Send + Sync {
+    /// What a member gives of the seed of an attempt's keys; `None` while it gives nothing.
+    ///
+    /// # Errors
+    /// Where the member does not answer.
+    fn pull_seed(
+        &self,
+        member: Seat,
+        question: SeedQuestion,
+    ) -> impl Future<Output = Result<Option<SeedPart>, Cause>> + Send;
+
     /// The payload hash that a member has fixed, or `None` while it has none.
     ///
     /// # Errors

@@ -90,6 +90,16 @@ impl Watch {
         Ok(())
     }
 
+    /// Who can see the proof that an attempt is dead gives nothing of the next one's seed before it has it.
+    pub(super) fn gives_seeds_of_open_attempts(&self, member: &Member, id: Uuid, attempt: u32) -> Checked {
+        const NAME: &str = "gives_seeds_of_open_attempts";
+        let open = member.disk.payouts.get(&id).map(|payout| payout.attempts.number());
+        if member.can_spend(&id) && open.is_none_or(|open| attempt > open) {
+            return broken(NAME, format!("member {} gave of the seed of {id}, attempt {attempt}", member.index));
+        }
+        Ok(())
+    }
+
     /// Write, then speak: a partial signature or payload hash leaves a member only when its row is on the disk, and never
     /// differs from what it said before.
     pub(super) fn writes_before_it_speaks(&mut self, member: u8, ask: Ask, said: &Said, disk: &Disk) -> Checked {

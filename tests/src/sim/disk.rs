@@ -56,6 +56,7 @@ pub(super) struct Disk {
     pub(super) payouts: BTreeMap<Uuid, Payout>,
     pub(super) checkpoint_guards: BTreeMap<u64, B256>,
     pub(super) certificates: BTreeMap<u64, Signature>,
+    pub(super) seeds: BTreeMap<(Uuid, u32), Signature>,
     pub(super) payloads: BTreeMap<(Uuid, u32), Transaction>,
     pub(super) coin_guards: BTreeMap<CoinId, B256>,
     pub(super) signatures: BTreeMap<(Uuid, u32), Vec<InputSignature>>,

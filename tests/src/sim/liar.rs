@@ -3,8 +3,7 @@
 use lockstep_core::bls::PartialSignature;
 use lockstep_core::checkpoint::Checkpoint;
 use lockstep_core::mixin::{Output, Signature, Signatures, SignedTransaction, Transaction};
-use lockstep_core::payout::{self, GhostRequest, Plan};
-use lockstep_core::trace::seed;
+use lockstep_core::payout::{self, GhostRequest, Plan, SEED_DST, Seed};
 use lockstep_core::{B256, Uuid};
 use rand::RngExt as _;
 
@@ -12,7 +11,7 @@ use super::Checked;
 use super::chain::Delivery;
 use super::ledger::Payment;
 use super::member::{Member, Outside, delivery, payouts_resolve, request_ids};
-use super::network::{Ask, Partial, Said};
+use super::network::{Ask, Partial, Said, SeedPart};
 use super::setup::{
     CHAINS, FLOOR, GENERATIONS, GROUP_ID, UserKeys, group_of, group_signature, member_user, share, single,
 };
@@ -29,6 +28,7 @@ pub(super) fn twist(said: Said, ask: Ask, liar: u8, out: &mut Outside<'_>) -> Sa
         (Ask::Partial(sequence), Said::Partial(Some(partial))) => {
             Said::Partial(lie_about(sequence, partial, lie, noise, liar))
         }
+        (Ask::Seed(..), Said::Seed(Some(part))) => Said::Seed(lie_about_seed(part, lie, noise, liar)),
         (Ask::Hash(..), _) => Said::Hash((lie > 1).then_some(noise)),
         (Ask::Signatures(..), Said::Signatures(Some(mut part))) => {
             match lie {
@@ -41,6 +41,18 @@ pub(super) fn twist(said: Said, ask: Ask, liar: u8, out: &mut Outside<'_>) -> Sa
             Said::Signatures(Some(part))
         }
         (_, said) => said,
+    }
+}
+
+fn lie_about_seed(truth: SeedPart, lie: u32, noise: B256, liar: u8) -> Option<SeedPart> {
+    let share = (0..GENERATIONS.len() as u32).rev().find_map(|generation| share(generation, liar))?;
+    match (lie, truth) {
+        (1, _) => Some(SeedPart::Whole(share.secret().sign(noise.as_slice(), SEED_DST))),
+        (2, SeedPart::Part { roster, signature }) => {
+            let signature = PartialSignature { index: signature.index, ..share.sign(noise.as_slice(), SEED_DST) };
+            Some(SeedPart::Part { roster, signature })
+        }
+        _ => None,
     }
 }
 
@@ -131,11 +143,10 @@ fn other_payload(liar: &Member, out: &mut Outside<'_>) -> Option<(Uuid, Transact
     let amount = coins.iter().try_fold(lockstep_core::Amount::ZERO, |sum, coin| sum.checked_add(coin.amount))?;
     let receivers = single(u128::from(liar.index));
     let outputs = vec![payout::PlannedOutput { receivers: receivers.clone(), amount }];
-    let names = (*id, 0, B256::repeat_byte(liar.index));
-    let plan = Plan::of_parts(names, payout.derived.asset, &coins, outputs, Vec::new()).ok()?;
+    let plan = Plan::of_parts((*id, 0), payout.derived.asset, &coins, outputs, Vec::new()).ok()?;
     let hint = Uuid::new_v5(id, b"theft");
     let keys = out.ledger.issue_keys(&[GhostRequest { receivers: receivers.users()?, index: 0, hint }])?;
-    Some((*id, plan.build(&keys).ok()?))
+    Some((*id, plan.build(&Seed::new([liar.index; 32]), &keys).ok()?))
 }
 
 /// Registers another payload under each request id that it can compute.
@@ -148,16 +159,18 @@ fn take_requests(liar: &Member, out: &mut Outside<'_>) {
     }
 }
 
-/// Asks the key service for a payout's keys before the group does, for the seed is public, and spends dust to them.
+/// Asks the key service for a payout's keys before the group does, for as a member it knows the seed, and spends dust to them.
 fn grab_key(liar: &Member, out: &mut Outside<'_>) {
-    let open: Vec<_> = liar.disk.payouts.iter().filter(|(_, payout)| payout.final_hash.is_none()).collect();
+    let mut open: Vec<_> = liar.disk.payouts.iter().filter(|(_, payout)| payout.final_hash.is_none()).collect();
+    open.retain(|(id, payout)| liar.disk.seeds.contains_key(&(**id, payout.attempts.number())));
     let Some((id, payout)) = open.get(out.random.random_range(0..open.len().max(1))) else { return };
-    let names = (**id, payout.attempts.number(), seed(&GROUP_ID, **id, payout.attempts.number()));
+    let names = (**id, payout.attempts.number());
+    let Some(seed) = liar.disk.seeds.get(&names).map(Seed::of_signature) else { return };
     let resolve = |coin: &_| payouts_resolve(&liar.disk, coin);
     let group = |generation| Some(group_of(generation as usize));
     let Ok(plan) = Plan::new(&payout.derived, names, resolve, group) else { return };
-    let Some(keys) = out.ledger.issue_keys(&plan.key_requests()) else { return };
-    let Ok(transaction) = plan.build(&keys) else { return };
+    let Some(keys) = out.ledger.issue_keys(&plan.key_requests(&seed)) else { return };
+    let Ok(transaction) = plan.build(&seed, &keys) else { return };
     let Some(first) = transaction.outputs().first() else { return };
     let amount = FLOOR - 1;
     let output = Output { amount: lockstep_core::Amount::from_units(amount), ..first.clone() };

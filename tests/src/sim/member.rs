@@ -4,6 +4,7 @@ mod answers;
 mod certify;
 mod generations;
 mod payouts;
+mod seeds;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -74,6 +75,8 @@ pub(super) struct Alive {
     signing: BTreeMap<Uuid, Signing>,
     /// By roster and index.
     suspects: BTreeSet<(B256, u8)>,
+    /// Of payouts of others' coins: the latest attempt that each of them asked for.
+    vouchers: BTreeMap<Uuid, BTreeMap<u8, u32>>,
 }
 
 impl Member {
@@ -98,6 +101,7 @@ impl Member {
             certify: None,
             signing: BTreeMap::new(),
             suspects: BTreeSet::new(),
+            vouchers: BTreeMap::new(),
         });
         Ok(())
     }
@@ -189,6 +193,11 @@ impl Member {
                 if let Some(certify) = alive.certify.as_mut().filter(|certify| certify.checkpoint.sequence == sequence)
                 {
                     certify.hear(packet.from, partial);
+                }
+            }
+            (Some(Said::Seed(Some(part))), Ask::Seed(id, attempt)) => {
+                if let Some(signing) = alive.signing.get_mut(&id).filter(|signing| signing.attempt == attempt) {
+                    signing.seed_parts.insert(packet.from, part);
                 }
             }
             (Some(Said::Hash(Some(hash))), Ask::Hash(id, attempt)) => {

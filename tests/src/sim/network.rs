@@ -1,6 +1,6 @@
 //! Pulls between members: packets that may be lost, late, twice, and out of order. The sender's index is authentic.
 
-use lockstep_core::bls::PartialSignature;
+use lockstep_core::bls::{self, PartialSignature};
 use lockstep_core::payout::InputSignature;
 use lockstep_core::{B256, Uuid};
 use rand::RngExt as _;
@@ -11,6 +11,8 @@ use rand::rngs::StdRng;
 pub(super) enum Ask {
     /// Its partial signature for the checkpoint at a sequence.
     Partial(u64),
+    /// What it gives of the seed of an attempt's keys.
+    Seed(Uuid, u32),
     /// Its payload hash for a payout and attempt.
     Hash(Uuid, u32),
     /// Its signatures on that payload.
@@ -21,8 +23,16 @@ pub(super) enum Ask {
 #[derive(Clone, Debug)]
 pub(super) enum Said {
     Partial(Option<Partial>),
+    Seed(Option<SeedPart>),
     Hash(Option<B256>),
     Signatures(Option<Vec<InputSignature>>),
+}
+
+/// All of a seed, or a part of it by the share of the roster named.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SeedPart {
+    Whole(bls::Signature),
+    Part { roster: B256, signature: PartialSignature },
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -299,11 +299,11 @@ impl Party {
     async fn spend(&self, trace: Uuid, coin: &OutputRow, outputs: Vec<PlannedOutput>, extra: Vec<u8>) -> Result<B256> {
         let id = CoinId { transaction: B256::new(coin.transaction_hash.0), index: coin.output_index };
         let resolved = ResolvedCoin { id, amount: coin.amount };
-        let seed = B256::left_padding_from(trace.as_bytes());
-        let plan = Plan::of_parts((trace, 0, seed), coin.kernel_asset_id, &[resolved], outputs, extra)?;
+        let seed = payout::Seed::new(B256::left_padding_from(trace.as_bytes()).0);
+        let plan = Plan::of_parts((trace, 0), coin.kernel_asset_id, &[resolved], outputs, extra)?;
         let senders = self.mix.users().context("only users own coins here")?;
-        let keys = self.members[0].issue_keys(&senders, &plan.key_requests()).await?;
-        let transaction = plan.build(&keys)?;
+        let keys = self.members[0].issue_keys(&senders, &plan.key_requests(&seed)).await?;
+        let transaction = plan.build(&seed, &keys)?;
         let keys = coin.keys.iter().map(|key| RawKey(key.0)).collect();
         let keys = [CoinKeys { keys, script: Script::of_threshold(coin.receivers_threshold) }];
         for member in self.members.iter().take(self.mix.threshold().into()) {

@@ -18,8 +18,8 @@ use lockstep_core::operation::{
     Decision, DecisionBody, Memo, MemoKind, MemoRules, Operation, SignedDecision, decision_digest,
 };
 use lockstep_core::output::Output;
-use lockstep_core::payout::{self, Attempts, InputSignature, Plan, ResolvedCoin, Verdict, guard};
-use lockstep_core::trace::{Trace, seed};
+use lockstep_core::payout::{self, Attempts, InputSignature, Plan, ResolvedCoin, Seed, Verdict, guard};
+use lockstep_core::trace::Trace;
 use lockstep_core::{Amount, AssetId, B256, Bytes, Mix, Uuid};
 
 use crate::ledger_rules::bench::{BTC, Bench, User, XIN, spend};
@@ -107,18 +107,19 @@ impl Scene {
             inputs: vec![CoinRef::Output(coin.id)],
             outputs: vec![(Payee::Mix(bob), units("2")), (Payee::Group(0), change)],
             memo: DerivedMemo::Pay(b"out".to_vec()),
+            key: None,
         }
     }
 
     /// What member number `member` builds for an attempt at the payout.
     async fn build(&self, member: usize, trace: Uuid, coin: &Output, attempt: u32) -> Transaction {
         let resolved = |_: &CoinRef| Some(ResolvedCoin { id: coin.coin, amount: coin.amount });
-        let naming = (trace, attempt, seed(&GROUP_ID, trace, attempt));
+        let seed = Seed::new([7; 32]);
         let group = |generation| (generation == 0).then(|| self.group.clone());
-        let plan = Plan::new(&self.derived(coin), naming, resolved, group).expect("a plan");
+        let plan = Plan::new(&self.derived(coin), (trace, attempt), resolved, group).expect("a plan");
         let senders = self.group.users().expect("users only");
-        let keys = self.members[member].issue_keys(&senders, &plan.key_requests()).await.expect("keys");
-        plan.build(&keys).expect("a payout")
+        let keys = self.members[member].issue_keys(&senders, &plan.key_requests(&seed)).await.expect("keys");
+        plan.build(&seed, &keys).expect("a payout")
     }
 
     async fn coin_keys(&self, coin: &Output) -> Vec<CoinKeys> {

@@ -1,6 +1,8 @@
 //! Payouts of four members over the embedded ledger, while somebody works against them: thieves of output keys, hostile
 //! members, an API that is down, crashes between any two promises.
 
+mod neighbours;
+mod seeds;
 mod switch;
 
 use std::collections::BTreeSet;
@@ -9,31 +11,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use lockstep::keys::{self, DealMember, DealTerms, MemberKeys, PublicKeys};
+use lockstep::keys::{self, Cost, DealMember, DealTerms, HeldShare, Keyring, MemberKeys, Passphrase, PublicKeys};
 use lockstep::ledger::{
     KernelNodes, Payment, REVOCATIONS_MAX, SafeApi, Watcher, balance, final_coins, pay, request_id,
 };
-use lockstep::payouts::{Owner, PayoutError, Payouts};
+use lockstep::payouts::{Owner, PayoutError, Payouts, SeedRefusal, Seeds};
 use lockstep::peer::Directory;
 use lockstep::rosters::Rosters;
+use lockstep::signer::Signer;
 use lockstep::store::{Commit, Identity, Store};
 use lockstep::world::chain::Cause;
 use lockstep::world::ledger::{
     IssueKeys, KernelView, LedgerFault, ReadKernel, ReadLedger, Registered, SendTransaction, SubmitPayout,
 };
-use lockstep::world::peer::{PullPayouts, Seat};
+use lockstep::world::peer::{PullPayouts, Seat, SeedPart, SeedQuestion};
 use lockstep_core::derive::{CoinRef, Derived, DerivedMemo, Payee};
 use lockstep_core::group::{Addresses, Generations, Group};
 use lockstep_core::machine::Named;
 use lockstep_core::mixin::{GhostScalar, Output as KernelOutput, PrivateKey, SignedTransaction, Transaction};
 use lockstep_core::output::{CoinId, Output};
-use lockstep_core::payout::{self, AttemptError, GhostKeys, GhostRequest, InputSignature, Plan, ResolvedCoin};
-use lockstep_core::trace::{Trace, seed};
+use lockstep_core::payout::{
+    self, AttemptError, GhostKeys, GhostRequest, InputSignature, Plan, ResolvedCoin, SEED_DST, Seed, seed_digest,
+};
+use lockstep_core::trace::Trace;
 use lockstep_core::{Address, Amount, AssetId, B256, Mix, Uuid};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
 use crate::ledger_rules::bench::{Bench, User, XIN, spend};
+
+use neighbours::{Neighbour, Neighbours};
 
 const CHAIN: u64 = 31_337;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -100,37 +107,6 @@ fn of<T>(all: &[T], member: u8) -> &T {
     all.get(usize::from(member).saturating_sub(1)).expect("a member")
 }
 
-/// Whose seat it is: in generation 1 the fifth member has the place of the fourth.
-fn number(seat: Seat) -> u8 {
-    if seat == (Seat { generation: 1, index: 4 }) { 5 } else { seat.index }
-}
-
-/// The members' answers to each other: what their stores hold.
-#[derive(Clone)]
-struct Neighbours(Arc<Vec<Store>>);
-
-impl Neighbours {
-    fn store(&self, member: u8) -> &Store {
-        of(&self.0, member)
-    }
-}
-
-impl PullPayouts for Neighbours {
-    async fn pull_payout_hash(&self, member: Seat, trace: Uuid, attempt: u32) -> Result<Option<B256>, Cause> {
-        Ok(self.store(number(member)).payload(trace, attempt).await?.map(|payload| payload.hash))
-    }
-
-    async fn pull_payout_signatures(
-        &self,
-        member: Seat,
-        trace: Uuid,
-        attempt: u32,
-    ) -> Result<Option<Vec<InputSignature>>, Cause> {
-        let signatures = self.store(number(member)).payload_signatures(trace, attempt).await?;
-        Ok((!signatures.is_empty()).then_some(signatures))
-    }
-}
-
 /// The kernel by nodes that may not have heard of a transaction yet.
 #[derive(Clone)]
 struct Nodes {
@@ -172,6 +148,8 @@ struct Scene {
     kernel: Arc<KernelNodes>,
     group: Arc<Group>,
     neighbours: Neighbours,
+    keys: Vec<MemberKeys>,
+    shares: Vec<HeldShare>,
     coin: Output,
     payout: Named,
 }
@@ -182,7 +160,12 @@ impl Scene {
         let [alice, bob, a, b, c, d] = bench.users().await;
         bench.coin(XIN, "10", &[&alice], 1).await;
         let lines: Vec<_> = [a, b, c, d].into_iter().map(|member| Line::new(&Arc::new(member.api))).collect();
-        let group = Arc::new(deal(&lines));
+        let mut keys: Vec<_> = lines.iter().map(keys_of).collect();
+        let (group, shares) = deal_to(&keys);
+        let group = Arc::new(group);
+        for (keys, share) in keys.iter_mut().zip(&shares) {
+            keys.hold(share.clone()).expect("its share");
+        }
         let kernel = KernelNodes::new(&bench.running.kernel_urls(), 2).expect("three nodes");
         let kernel = Arc::new(kernel);
         let to_group = Payment {
@@ -198,16 +181,31 @@ impl Scene {
         let coin = watcher.next_outputs(&Addresses::new(group.mix()), 0).await.expect("outputs").remove(0);
         let folder = tempfile::tempdir().expect("a folder");
         let payout = named(&group, 0, &CoinRef::Output(coin.id), (bob.id(), "2"), coin.amount);
-        let mut stores = Vec::new();
+        let (addresses, known) = (Addresses::new(group.mix()), Generations::new(group.roster()));
+        let mut members = Vec::new();
         for member in 1..=4 {
             let store = open(&path(&folder, member), &group, member).await;
             let steps = vec![(coin.clone(), None)];
             let commit = Commit { steps, derived: vec![payout.clone()], ..Commit::default() };
             store.commit(&commit).await.expect("a turn");
-            stores.push(store);
+            let ring = ring(&folder, member, of(&keys, member));
+            members.push(Neighbour::new(&group, (known.clone(), addresses.clone()), ring, store));
         }
-        let neighbours = Neighbours(Arc::new(stores));
-        Self { _bench: bench, _folder: folder, alice, bob, lines, kernel, group, neighbours, coin, payout }
+        let neighbours = Neighbours::new(members);
+        Self {
+            _bench: bench,
+            _folder: folder,
+            alice,
+            bob,
+            lines,
+            kernel,
+            group,
+            neighbours,
+            keys,
+            shares,
+            coin,
+            payout,
+        }
     }
 
     /// Member number `member` as it is after a start: nothing but its rows. A process has one store, so all of its starts share it.
@@ -218,14 +216,25 @@ impl Scene {
     fn member_without(&self, member: u8, unheard: Option<B256>) -> Driver {
         let line = of(&self.lines, member).clone();
         let spend = spend_key(&line);
-        let identity = self.group.member(member).expect("a member").identity.to_bytes();
-        let (addresses, known) = (Addresses::new(self.group.mix()), Generations::new(self.group.roster()));
-        let addresses = watch::channel(Arc::new(addresses)).1;
-        let rosters = Rosters::new(identity, known, addresses, Directory::of_group(&self.group));
-        let owner = Owner { group: Arc::clone(&self.group), rosters, spend, takeover: TAKEOVER };
+        let seeds = self.neighbours.seeds(member).clone();
+        let rosters = of(&self.neighbours.members, member).rosters.clone();
+        let owner = Owner { group: Arc::clone(&self.group), rosters, seeds, spend, takeover: TAKEOVER };
         let store = self.neighbours.store(member).clone();
         let kernel = Nodes { kernel: Arc::clone(&self.kernel), unheard };
-        Payouts::new(owner, line, kernel, self.neighbours.clone(), store)
+        Payouts::new(owner, line, kernel, self.neighbours.asked_by(self.identity(member)), store)
+    }
+
+    fn identity(&self, member: u8) -> [u8; 32] {
+        of(&self.keys, member).identity.verifying_key().to_bytes()
+    }
+
+    /// The seed of an attempt, by three members outside of their services.
+    fn seed(&self, attempt: u32) -> Seed {
+        let digest = seed_digest(&self.group.id(), self.payout.id, attempt);
+        let sign = |share: &HeldShare| share.secret.sign(digest.as_slice(), SEED_DST);
+        let parts: Vec<_> = self.shares[1..].iter().map(sign).collect();
+        let recovered = self.group.key().recover(digest.as_slice(), SEED_DST, &parts, &BTreeSet::new());
+        Seed::of_signature(&recovered.expect("three good parts").signature)
     }
 
     fn members<const N: usize>(&self, numbers: [u8; N]) -> Vec<Driver> {
@@ -278,14 +287,18 @@ impl Scene {
         assert_eq!(hashes.len(), 1);
     }
 
-    /// The transaction of an attempt, as anybody who knows the group can build it.
+    /// The transaction of an attempt, as three members who conspire can build it.
     async fn build(&self, attempt: u32) -> Transaction {
+        self.build_of(attempt, &self.seed(attempt)).await
+    }
+
+    async fn build_of(&self, attempt: u32, seed: &Seed) -> Transaction {
         let resolved = |_: &CoinRef| Some(ResolvedCoin { id: self.coin.coin, amount: self.coin.amount });
-        let naming = (self.payout.id, attempt, seed(&self.group.id(), self.payout.id, attempt));
-        let plan = Plan::new(&self.payout.derived, naming, resolved, |_| Some(self.group.mix())).expect("a plan");
+        let plan = Plan::new(&self.payout.derived, (self.payout.id, attempt), resolved, |_| Some(self.group.mix()))
+            .expect("a plan");
         let senders = self.group.mix().users().expect("users");
-        let keys = self.lines[3].api.issue_keys(&senders, &plan.key_requests()).await.expect("keys");
-        plan.build(&keys).expect("a payout")
+        let keys = self.lines[3].api.issue_keys(&senders, &plan.key_requests(seed)).await.expect("keys");
+        plan.build(seed, &keys).expect("a payout")
     }
 
     /// Alice pays her own change to an output key of `payload`, final at once.
@@ -321,8 +334,9 @@ impl Scene {
     }
 }
 
-fn deal(lines: &[Line]) -> Group {
-    deal_to(&lines.iter().map(keys_of).collect::<Vec<_>>())
+fn ring(folder: &TempDir, member: u8, keys: &MemberKeys) -> Keyring {
+    let path = folder.path().join(format!("member{member}.keys"));
+    Keyring::create(&path, &Passphrase::new("correct horse"), Cost::QUICK, keys.clone()).expect("a key file")
 }
 
 fn keys_of(line: &Line) -> MemberKeys {
@@ -330,7 +344,7 @@ fn keys_of(line: &Line) -> MemberKeys {
     MemberKeys::generate("member", Some(keystore), &mut keys::system_entropy).expect("keys")
 }
 
-fn deal_to(keys: &[MemberKeys]) -> Group {
+fn deal_to(keys: &[MemberKeys]) -> (Group, Vec<HeldShare>) {
     let member = |(port, keys): (u16, &MemberKeys)| {
         let public = PublicKeys { name: format!("m{port}"), ..keys.public() };
         DealMember { keys: public, peer: format!("http://127.0.0.1:{port}") }
@@ -338,7 +352,7 @@ fn deal_to(keys: &[MemberKeys]) -> Group {
     let members: Vec<_> = (7701..).zip(keys).map(member).collect();
     let terms = DealTerms { threshold: None, chains: vec![CHAIN], fee_asset: XIN, fee_amount: units("0.01") };
     let dealt = keys::deal(&members, &terms, &mut keys::system_entropy).expect("a group");
-    Group::parse(&dealt.file).expect("a group file")
+    (Group::parse(&dealt.file).expect("a group file"), dealt.shares)
 }
 
 fn named(group: &Group, k: u64, coin: &CoinRef, (to, amount): (Uuid, &str), of: Amount) -> Named {
@@ -346,7 +360,7 @@ fn named(group: &Group, k: u64, coin: &CoinRef, (to, amount): (Uuid, &str), of: 
     let trace = Trace::Pay { chain: CHAIN, k };
     let outputs = vec![(Payee::Mix(Mix::of_users([to], 1)), units(amount)), (Payee::Group(0), change)];
     let memo = DerivedMemo::Pay(b"out".to_vec());
-    let derived = Derived { trace, asset: xin(), inputs: vec![*coin], outputs, memo };
+    let derived = Derived { trace, asset: xin(), inputs: vec![*coin], outputs, memo, key: None };
     Named { id: trace.id(&group.id(), |_| Address::ZERO), derived }
 }
 
@@ -373,6 +387,8 @@ async fn a_foreign_spend_of_an_input_should_be_a_contradiction() {
     let signed = scene.with_parts(&foreign, &[2, 3, 4]).await;
     scene.kernel.send_transaction(0, &signed).await.expect("admitted");
     members[1].round().await.expect("built");
+    // Who has promised nothing takes a payment of the same amounts for the payout.
+    scene.promise(3).await;
     let refused = members[2].round().await.expect_err("foreign");
     assert!(refused.is_contradiction(), "{refused}");
     let PayoutError::Attempt { attempt: 0, source: AttemptError::ForeignSpend { coin, by }, .. } = refused else {

@@ -131,6 +131,7 @@ fn vectors() -> Value {
         "governance": govern::governance(),
         "memos": names::memos(),
         "traces": names::traces(),
+        "seeds": names::seeds(),
         "hints": names::hints(),
         "masks": masks::masks(),
     })

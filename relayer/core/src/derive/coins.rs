@@ -112,7 +112,7 @@ impl Lane {
                 return Ok((inputs, sum));
             }
             let part = list.take(&places);
-            self.merge(Trace::Consolidate { chain: at.chain, k, j }, asset, &part, effects)?;
+            self.merge(at, Trace::Consolidate { chain: at.chain, k, j }, (asset, &part), effects)?;
             j = j.checked_add(1).ok_or(DeriveError::Overflow("the consolidations of an outbound"))?;
         }
     }

@@ -1,6 +1,6 @@
 //! What derivations give back: classified outputs, messages and transactions.
 
-use alloy_primitives::{Address, B256, keccak256};
+use alloy_primitives::{Address, B256, FixedBytes, keccak256};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
@@ -87,6 +87,11 @@ pub struct Derived {
     pub outputs: Vec<(Payee, Amount)>,
     /// What its extra says.
     pub memo: DerivedMemo,
+    /// The group's key as of its place in the order, compressed: the one that a decision made it, `None` for the group's
+    /// first. With it the group signs for this transaction whatever others must not know. No part of the state digest, for
+    /// it follows from the place.
+    #[serde(default)]
+    pub key: Option<Box<FixedBytes<96>>>,
 }
 
 /// A coin of the group.

@@ -1,5 +1,6 @@
 //! DERIVATION.md B7: payouts that wait, because their recipient was never seen or their amount is above a cap.
 
+use alloy_primitives::FixedBytes;
 use uuid::Uuid;
 
 use super::effect::{CoinRef, DeriveError, Derived, DerivedMemo, Effect, Payee};
@@ -77,10 +78,10 @@ impl Lane {
             let place = bounce.or(reached);
             let generation = ledger.generation_at(place.unwrap_or(ledger.applied))?;
             while escrow.generation < generation {
-                effects.push(escrow.follow(chain, *k)?);
+                effects.push(escrow.follow(chain, *k, ledger)?);
             }
-            if place.is_some() {
-                effects.push(escrow.end(chain, *k, bounce.is_some()));
+            if let Some(place) = place {
+                effects.push(escrow.end(chain, *k, bounce.is_some(), ledger.key_at(place)));
                 ended.push(*k);
             }
         }
@@ -93,28 +94,29 @@ impl Lane {
 
 impl Escrow {
     /// The coin moves to the address of the next generation.
-    fn follow(&mut self, chain: ChainId, k: u64) -> Result<Effect, DeriveError> {
+    fn follow(&mut self, chain: ChainId, k: u64, ledger: &Ledger) -> Result<Effect, DeriveError> {
         let generation = self.generation.checked_add(1).ok_or(DeriveError::Overflow("the group's generation"))?;
         let trace = Trace::Move { chain, k, generation };
-        let moved = self.spend(trace, Payee::Group(generation), DerivedMemo::Internal);
+        let key = ledger.switch_after(self.generation).and_then(|switch| ledger.key_at(switch));
+        let moved = self.spend(trace, Payee::Group(generation), DerivedMemo::Internal, key);
         self.generation = generation;
         self.coin = CoinRef::Virtual { trace, index: 0 };
         Ok(moved)
     }
 
     /// The payment, or the bounce to the process.
-    fn end(&self, chain: ChainId, k: u64, bounce: bool) -> Effect {
+    fn end(&self, chain: ChainId, k: u64, bounce: bool, key: Option<Box<FixedBytes<96>>>) -> Effect {
         let (payee, memo) = if bounce {
             (Payee::Group(self.generation), DerivedMemo::Bounce(self.process))
         } else {
             (Payee::Mix(self.to.clone()), DerivedMemo::Pay(self.memo.clone()))
         };
-        self.spend(Trace::Settle { chain, k }, payee, memo)
+        self.spend(Trace::Settle { chain, k }, payee, memo, key)
     }
 
-    fn spend(&self, trace: Trace, payee: Payee, memo: DerivedMemo) -> Effect {
+    fn spend(&self, trace: Trace, payee: Payee, memo: DerivedMemo, key: Option<Box<FixedBytes<96>>>) -> Effect {
         let (asset, inputs, outputs) = (self.asset, vec![self.coin], vec![(payee, self.amount)]);
-        Effect::Derived(Derived { trace, asset, inputs, outputs, memo })
+        Effect::Derived(Derived { trace, asset, inputs, outputs, memo, key })
     }
 }
 

@@ -166,10 +166,10 @@ impl Ledger {
                 }
             }
             DecisionBody::Admit { output } => arrived.admits = Some(*output),
-            DecisionBody::Release { output, to } => self.release(*output, to, arrived),
+            DecisionBody::Release { output, to } => self.release(*output, to, arrival, arrived),
             DecisionBody::Key { generation, key, .. } => {
-                if *generation > self.key.as_ref().map_or(0, |(generation, _)| *generation) {
-                    self.key = Some((*generation, *key));
+                if *generation > self.keys.last().map_or(0, |(_, (generation, _))| *generation) {
+                    self.keys.push((place, (*generation, key.into())));
                 }
             }
         }
@@ -210,7 +210,7 @@ impl Ledger {
     }
 
     /// Pays exactly that unclaimed coin out, once: to nobody illegal, and never to the group itself.
-    fn release(&mut self, output: Uuid, to: &Mix, arrived: &mut Arrived) {
+    fn release(&mut self, output: Uuid, to: &Mix, arrival: Arrival<'_>, arrived: &mut Arrived) {
         if !to.is_legal() || self.is_group(to) {
             return;
         }
@@ -225,6 +225,7 @@ impl Ledger {
             inputs: vec![CoinRef::Output(output)],
             outputs: vec![(Payee::Mix(to.clone()), amount)],
             memo: DerivedMemo::Refund,
+            key: self.key_at(arrival.place),
         });
     }
 
@@ -315,6 +316,7 @@ impl Ledger {
             inputs: vec![CoinRef::Output(output)],
             outputs: vec![(Payee::Mix(to), arrival.output.amount)],
             memo: DerivedMemo::Refund,
+            key: self.key_at(arrival.place),
         });
         class
     }

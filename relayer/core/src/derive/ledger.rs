@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, FixedBytes};
 use uuid::Uuid;
 
 use super::config::{AssetRule, Config};
@@ -61,8 +61,9 @@ pub(super) struct Ledger {
 
     /// Numbers of decisions that acted.
     pub(super) numbers: BTreeSet<u64>,
-    /// Generation and key that a decision made the group's, from its sequence on.
-    pub(super) key: Option<(u32, [u8; 96])>,
+    /// Sequence since which a decision made a key the group's, with the generation and the key. All columns ascend but the
+    /// last.
+    pub(super) keys: Vec<(u64, (u32, FixedBytes<96>))>,
     /// Outbound → sequence of the first `bounce` or `refused`.
     pub(super) verdicts: BTreeMap<(ChainId, u64), u64>,
     /// The group by generation; never empty.
@@ -93,7 +94,7 @@ impl Ledger {
             seen: BTreeMap::new(),
             sets: BTreeMap::new(),
             numbers: BTreeSet::new(),
-            key: None,
+            keys: Vec::new(),
             verdicts: BTreeMap::new(),
             switches: Vec::new(),
             rules: BTreeMap::new(),
@@ -121,6 +122,11 @@ impl Ledger {
     pub(super) fn generation_at(&self, sequence: u64) -> Result<u32, DeriveError> {
         let switches = self.switches.partition_point(|switch| *switch <= sequence);
         u32::try_from(switches).map_err(|_| DeriveError::Overflow("the group's generation"))
+    }
+
+    /// The key that decisions made the group's up to `sequence`; `None` while it is that of the group file.
+    pub(super) fn key_at(&self, sequence: u64) -> Option<Box<FixedBytes<96>>> {
+        last_at(&self.keys, sequence).map(|(_, key)| Box::new(key))
     }
 
     /// The sequence of the switch that ends `generation`.

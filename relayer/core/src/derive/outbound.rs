@@ -91,6 +91,8 @@ pub(super) struct Lane {
     pub(super) next_k: u64,
     /// Accepted sequence and block time of the last record fed.
     last: (u64, u64),
+    /// Accepted sequence of the last record worked off: what follows of it sees nothing later.
+    reached: u64,
     /// Coins applied and not credited, in ledger order.
     pub(super) credits: VecDeque<Credit>,
     pub(super) generation: u32,
@@ -131,8 +133,9 @@ impl Lane {
         let Some(record) = self.records.pop_front_if(|record| record.s() <= at.ledger.applied) else {
             return Ok(false);
         };
+        self.reached = record.s();
         self.b2_switch(at, record.s(), effects)?;
-        self.b1_credit(|sequence| sequence <= record.s(), effects)?;
+        self.b1_credit(at, |sequence| sequence <= record.s(), effects)?;
         if let Record::Outbound(outbound) = record {
             self.outbound(at, outbound, effects)?;
         }
@@ -141,7 +144,12 @@ impl Lane {
 
     /// Credits calls and bounces in ledger order, as long as `due` says so of their sequence. A coin at an address that
     /// was left already is forwarded (B2).
-    fn b1_credit(&mut self, due: impl Fn(u64) -> bool, effects: &mut Vec<Effect>) -> Result<(), DeriveError> {
+    fn b1_credit(
+        &mut self,
+        at: Reading<'_>,
+        due: impl Fn(u64) -> bool,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), DeriveError> {
         while let Some(credit) = self.credits.pop_front_if(|credit| due(credit.sequence)) {
             let Credit { process, asset, amount, output, generation, .. } = credit;
             let balance = self.book.entry((process, asset)).or_default();
@@ -155,6 +163,7 @@ impl Lane {
                     inputs: vec![coin],
                     outputs: vec![(self.us(), amount)],
                     memo: DerivedMemo::Internal,
+                    key: at.ledger.key_at(self.reached),
                 }));
                 coin = CoinRef::Virtual { trace, index: 0 };
             }
@@ -169,7 +178,7 @@ impl Lane {
         let target = at.ledger.generation_at(s)?;
         while self.generation < target {
             if let Some(switch) = at.ledger.switch_after(self.generation) {
-                self.b1_credit(|sequence| sequence < switch, effects)?;
+                self.b1_credit(at, |sequence| sequence < switch, effects)?;
             }
             self.generation = self.generation.checked_add(1).ok_or(DeriveError::Overflow("the group's generation"))?;
             let (chain, generation) = (at.chain, self.generation);
@@ -177,7 +186,7 @@ impl Lane {
             for asset in assets {
                 let coins = self.coins.get_mut(&asset).map(CoinList::drain).unwrap_or_default();
                 for (j, part) in (0..).zip(coins.chunks(at.ledger.config.inputs_max)) {
-                    self.merge(Trace::Migrate { chain, generation, asset, j }, asset, part, effects)?;
+                    self.merge(at, Trace::Migrate { chain, generation, asset, j }, (asset, part), effects)?;
                 }
             }
         }
@@ -187,17 +196,23 @@ impl Lane {
     /// Turns coins into one, which is appended at once as a virtual coin.
     pub(super) fn merge(
         &mut self,
+        at: Reading<'_>,
         trace: Trace,
-        asset: AssetId,
-        coins: &[(CoinRef, Amount)],
+        (asset, coins): (AssetId, &[(CoinRef, Amount)]),
         effects: &mut Vec<Effect>,
     ) -> Result<(), DeriveError> {
         let total = coins.iter().try_fold(Amount::ZERO, |sum, (_, amount)| sum.checked_add(*amount));
         let total = total.ok_or(DeriveError::Overflow("a sum of coins"))?;
         let inputs = coins.iter().map(|(coin, _)| *coin).collect();
         let outputs = vec![(self.us(), total)];
-        effects.push(Effect::Derived(Derived { trace, asset, inputs, outputs, memo: DerivedMemo::Internal }));
+        let (memo, key) = (DerivedMemo::Internal, at.ledger.key_at(self.reached));
+        effects.push(Effect::Derived(Derived { trace, asset, inputs, outputs, memo, key }));
         self.coins.entry(asset).or_default().push(CoinRef::Virtual { trace, index: 0 }, total)
+    }
+
+    /// Accepted sequence of the last record worked off.
+    pub(super) const fn reached(&self) -> u64 {
+        self.reached
     }
 
     /// The group as this chain's records know it.
@@ -265,7 +280,8 @@ impl Lane {
             outputs.push((us, change));
             self.coins.entry(asset).or_default().push(CoinRef::Virtual { trace, index: 1 }, change)?;
         }
-        effects.push(Effect::Derived(Derived { trace, asset, inputs, outputs, memo: derived_memo }));
+        let (memo, key) = (derived_memo, at.ledger.key_at(self.reached));
+        effects.push(Effect::Derived(Derived { trace, asset, inputs, outputs, memo, key }));
         Ok(())
     }
 }

@@ -1,12 +1,14 @@
 //! Edges of the rules that scenarios do not reach, and the frozen state digest.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, FixedBytes};
 
 use super::*;
 use crate::message::{Message, MessageKind, Posted};
 use crate::operation::{Caps, Decision, DecisionBody, MemoKind, MemoRules, Policy, Registration};
 use crate::output::CoinId;
 use crate::trace::Trace;
+
+mod keys;
 
 pub(super) fn bytes<const N: usize>(name: &str) -> [u8; N] {
     let mut bytes = [0; N];
@@ -270,7 +272,7 @@ fn a_decided_key_should_be_newer_than_the_last() {
     let held =
         [(1, key(0, 1)), (2, key(2, 2)), (3, key(2, 3)), (4, key(1, 4)), (5, key(3, 5))].map(|(number, body)| {
             core.apply(&output(10 + number), &decision(number, body)).expect("applies");
-            core.decided_key().map(|(generation, key)| (*generation, key[0]))
+            core.decided_key().map(|(generation, key)| (generation, key[0]))
         });
     assert_eq!(held, [None, Some((2, 2)), Some((2, 2)), Some((2, 2)), Some((3, 5))]);
 }
@@ -391,7 +393,8 @@ fn an_admitted_output_should_follow_its_decision_with_its_own_time() {
 #[test]
 fn extras_should_be_the_groups_own_operations() {
     let trace = Trace::Refund { output: output(2).id };
-    let derived = |trace, memo| Derived { trace, asset: asset("X"), inputs: Vec::new(), outputs: Vec::new(), memo };
+    let derived =
+        |trace, memo| Derived { trace, asset: asset("X"), inputs: Vec::new(), outputs: Vec::new(), memo, key: None };
     let decoded = |derived: Derived| Memo::decode(&derived.extra().expect("an extra"), &MemoRules::default()).kind;
     assert_eq!(derived(Trace::Pay { chain: 1, k: 0 }, DerivedMemo::Refund).extra(), None);
     assert_eq!(decoded(derived(trace, DerivedMemo::Refund)), MemoKind::RefundMark);
@@ -451,6 +454,7 @@ fn the_bytes_of_transactions_should_never_change() {
             inputs: vec![CoinRef::Output(id), CoinRef::Virtual { trace: *trace, index: 1 }],
             outputs: vec![(Payee::Mix(set(&["u1"], 1)), amount(7)), (Payee::Group(2), amount(8))],
             memo,
+            key: Some(Box::new(FixedBytes::repeat_byte(9))),
         })
         .collect();
     let applied = Applied {

@@ -85,6 +85,15 @@ impl Generations {
         signed.or_else(|| self.all().find(holds))
     }
 
+    /// The rosters whose members hold shares of a group key, the one whose turn it is ([`Self::signing`]) first, then those
+    /// that signed with it before, newest first. Empty where no roster with that key is known.
+    pub fn sharings(&self, addresses: &Addresses, key: &PublicKey) -> Vec<&Arc<Roster>> {
+        let holds = |roster: &&Arc<Roster>| roster.key().key() == key;
+        let mut signed: Vec<_> = self.walk(addresses).filter_map(|(_, roster)| roster).filter(holds).collect();
+        signed.reverse();
+        if signed.is_empty() { self.all().find(holds).into_iter().collect() } else { signed }
+    }
+
     /// The roster that would sign after one more switch, to `group`, if that brings in another one.
     pub fn next(&self, addresses: &Addresses, group: &Mix) -> Option<&Arc<Roster>> {
         let next = self.active(&addresses.then(u64::MAX, group.clone()));
@@ -323,6 +332,28 @@ mod tests {
         assert_eq!(signing(&[C]), [Some(2), Some(3), None], "one was passed over");
         assert_eq!(signing(&[B, C, C]), [Some(2), Some(3), None], "the old key, for contracts that have it still");
         assert_eq!(signing(&[B, C, C, A]), [Some(2), Some(4), None]);
+    }
+
+    #[test]
+    fn a_key_should_be_signed_with_by_its_newest_sharing() {
+        let known = knowing([plain(1, B), roster(2, 2, C, 9, Marks::default()), roster(3, 3, A, 9, Marks::default())]);
+        let [first, fresh] = [0, 2].map(|place| *known.all().nth(place).expect("a roster").key().key());
+        let sharings = |groups: &[[u8; 4]], key| {
+            let found = known.sharings(&switched(groups), key).into_iter().map(|roster| roster.generation());
+            found.collect::<Vec<_>>()
+        };
+        assert_eq!([sharings(&[], &first), sharings(&[B], &first)], [vec![0], vec![1, 0]]);
+        assert_eq!(sharings(&[B, C, A], &first), [1, 0], "though others sign now");
+        assert_eq!(sharings(&[B], &fresh), [2], "before its switch");
+        assert_eq!([sharings(&[B, C], &fresh), sharings(&[B, C, A], &fresh)], [vec![2], vec![3, 2]]);
+        let passed_over = knowing([plain(2, C)]);
+        let found = passed_over.sharings(&switched(&[B]), &first).into_iter().map(|roster| roster.generation());
+        assert_eq!(found.collect::<Vec<_>>(), [0], "a switch without a roster leaves the shares where they were");
+        assert_eq!(
+            passed_over.sharings(&switched(&[B]), &fresh),
+            Vec::<&Arc<Roster>>::new(),
+            "nobody said whose it is"
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The bytes of a derived transaction: inputs, receivers, extra, and the keys of its outputs.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
@@ -11,15 +12,14 @@ use crate::derive::{CoinRef, Derived, Payee};
 use crate::mixin::address::XinKeys;
 use crate::mixin::ids::{XIN, storage_cost, storage_room};
 use crate::mixin::structure::{EXTRA_MAX, STORAGE_THRESHOLD};
-use crate::mixin::{Input, KeyError, Output, PrivateKey, RawKey, Script, Transaction, TransactionError, XinAddress};
+use crate::mixin::{Input, KeyError, Output, RawKey, Script, Transaction, TransactionError, XinAddress};
 use crate::output::CoinId;
-use crate::trace::hint;
 use crate::{Amount, AssetId, Mix, MixMember};
+
+use super::seed::Seed;
 
 /// Seed of the address that storage is paid to (`bot-api-go-client`); a threshold above its one key keeps everybody out.
 const STORAGE_SEED: [u8; 64] = [1; 64];
-/// Domain of the mask secrets of outputs to bare kernel addresses.
-const MASK_DOMAIN: &[u8] = b"lockstep/v1/mask";
 
 /// A coin reference, resolved: where the coin lies and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +58,22 @@ impl PlannedOutput {
 }
 
 /// What to ask the key service for one output. The senders named with it are always the group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GhostRequest {
     /// Sorted.
     pub receivers: Vec<Uuid>,
     /// Index of the output.
     pub index: u16,
-    /// Commits to trace, attempt, index and seed.
+    /// Commits to trace, attempt, index, receivers and seed.
     pub hint: Uuid,
+}
+
+/// Whoever knows the hint may get the keys: it is not shown.
+impl fmt::Debug for GhostRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { receivers, index, hint: _ } = self;
+        f.debug_struct("GhostRequest").field("receivers", receivers).field("index", index).finish_non_exhaustive()
+    }
 }
 
 /// What the key service answers: one key a receiver, in sorted order.
@@ -82,7 +90,6 @@ pub struct GhostKeys {
 pub struct Plan {
     trace: Uuid,
     attempt: u32,
-    seed: B256,
     asset: AssetId,
     coins: Vec<CoinId>,
     outputs: Vec<PlannedOutput>,
@@ -92,14 +99,14 @@ pub struct Plan {
 
 impl Plan {
     /// Plans attempt number `attempt` at `derived`, known to the ledger's API as `trace`. `resolve` gives a coin that is
-    /// final on the ledger, `group` the group's address of a generation, `seed` what outsiders cannot know.
+    /// final on the ledger, `group` the group's address of a generation.
     ///
     /// # Errors
     /// [`PlanError::Unresolved`] for a coin that is not final yet: try again later. Everything else contradicts the rules
     /// that made `derived`.
     pub fn new(
         derived: &Derived,
-        (trace, attempt, seed): (Uuid, u32, B256),
+        (trace, attempt): (Uuid, u32),
         resolve: impl Fn(&CoinRef) -> Option<ResolvedCoin>,
         group: impl Fn(u32) -> Option<Mix>,
     ) -> Result<Self, PlanError> {
@@ -113,7 +120,7 @@ impl Plan {
             };
             outputs.push(PlannedOutput { receivers, amount: *amount });
         }
-        Self::of_parts((trace, attempt, seed), derived.asset, &coins, outputs, derived.extra().ok_or(PlanError::Memo)?)
+        Self::of_parts((trace, attempt), derived.asset, &coins, outputs, derived.extra().ok_or(PlanError::Memo)?)
     }
 
     /// Plans any payment out of parts that are known already, with the same checks.
@@ -121,7 +128,7 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] for parts that make no payment.
     pub fn of_parts(
-        (trace, attempt, seed): (Uuid, u32, B256),
+        (trace, attempt): (Uuid, u32),
         asset: AssetId,
         coins: &[ResolvedCoin],
         outputs: Vec<PlannedOutput>,
@@ -146,7 +153,7 @@ impl Plan {
             return Err(PlanError::Extra { bytes: extra.len(), room });
         }
         let coins = coins.iter().map(|coin| coin.id).collect();
-        Ok(Self { trace, attempt, seed, asset, coins, outputs, references: Vec::new(), extra })
+        Ok(Self { trace, attempt, asset, coins, outputs, references: Vec::new(), extra })
     }
 
     /// The same with references to final transactions, at most 16. The group's own payments have none.
@@ -182,24 +189,25 @@ impl Plan {
             && self.outputs.iter().zip(transaction.outputs()).all(same)
     }
 
-    /// What to ask the key service: one request for each output to ledger users. Keys of bare addresses are derived here.
-    pub fn key_requests(&self) -> Vec<GhostRequest> {
+    /// What to ask the key service: one request for each output to ledger users, under hints that only `seed` gives. Keys of
+    /// bare addresses are derived here.
+    pub fn key_requests(&self, seed: &Seed) -> Vec<GhostRequest> {
         let mut requests = Vec::new();
         for (index, output) in (0_u16..).zip(&self.outputs) {
             if let Some(receivers) = output.receivers.users() {
-                let hint = hint(self.trace, self.attempt, index, &self.seed);
+                let hint = seed.hint(self.trace, self.attempt, index, &output.receivers);
                 requests.push(GhostRequest { receivers, index, hint });
             }
         }
         requests
     }
 
-    /// The transaction, from the answers to [`Self::key_requests`] in the same order.
+    /// The transaction, from the answers to [`Self::key_requests`] under the same seed, in the same order.
     ///
     /// # Errors
     /// [`PlanError::Keys`] for answers that do not fit: another number of answers or keys, a key or mask that the kernel
     /// would refuse, a key twice.
-    pub fn build(&self, answers: &[GhostKeys]) -> Result<Transaction, PlanError> {
+    pub fn build(&self, seed: &Seed, answers: &[GhostKeys]) -> Result<Transaction, PlanError> {
         let mut answers = answers.iter();
         let mut outputs = Vec::new();
         for (index, output) in (0_u16..).zip(&self.outputs) {
@@ -209,7 +217,7 @@ impl Plan {
                     let keys = answers.next().ok_or(PlanError::Keys(index))?;
                     of_answer(output, keys, count).ok_or(PlanError::Keys(index))?
                 }
-                None => self.of_addresses(output, index)?,
+                None => self.of_addresses(output, index, seed)?,
             });
         }
         let count = outputs.iter().map(|output| output.keys.len()).sum::<usize>();
@@ -222,7 +230,7 @@ impl Plan {
     }
 
     /// An output to bare addresses; its mask secret comes from the seed, so nobody can know the keys before the group does.
-    fn of_addresses(&self, output: &PlannedOutput, index: u16) -> Result<Output, PlanError> {
+    fn of_addresses(&self, output: &PlannedOutput, index: u16, seed: &Seed) -> Result<Output, PlanError> {
         let address = |member: &MixMember| match member {
             MixMember::Address(spend, view) => {
                 XinAddress::from_bytes(*spend, *view).map_err(|_| PlanError::Keys(index))
@@ -230,7 +238,7 @@ impl Plan {
             MixMember::User(_) => Err(PlanError::Output(usize::from(index))),
         };
         let receivers = output.receivers.members().iter().map(address).collect::<Result<Vec<_>, _>>()?;
-        let r = mask_secret(&self.seed, self.trace, index)?;
+        let r = seed.mask_secret(self.trace, index, &output.receivers)?;
         Ok(Output::of_addresses(output.amount, &receivers, output.receivers.threshold(), &r, index)?)
     }
 }
@@ -244,22 +252,6 @@ fn of_answer(output: &PlannedOutput, answer: &GhostKeys, count: usize) -> Option
     let valid = answer.keys.iter().chain([&answer.mask]).all(|key| key.check().is_ok());
     (valid && answer.keys.len() == count)
         .then(|| Output::of_keys(output.amount, answer.keys.clone(), answer.mask, output.receivers.threshold()))
-}
-
-/// The secret r behind the mask R = r·B of an output to bare addresses: the 64 bytes of two keccak halves of
-/// keccak("lockstep/v1/mask") ‖ seed ‖ trace 16 ‖ output index u16 ‖ half u8 (0, 1), reduced as one little-endian number.
-/// The attempt is in the seed. Frozen in `vectors/lockstep.json`.
-///
-/// # Errors
-/// [`KeyError::Zero`], which no hash gives.
-pub fn mask_secret(seed: &B256, trace: Uuid, index: u16) -> Result<PrivateKey, KeyError> {
-    let domain = keccak256(MASK_DOMAIN);
-    let half = |number: u8| {
-        keccak256([domain.as_slice(), seed.as_slice(), trace.as_bytes(), &index.to_be_bytes(), &[number]].concat())
-    };
-    let mut wide = [0; 64];
-    wide.copy_from_slice(&[half(0).0, half(1).0].concat());
-    PrivateKey::from_seed(&wide)
 }
 
 /// Why no transaction can be built.
@@ -306,10 +298,14 @@ pub enum PlanError {
 mod tests {
     use super::*;
     use crate::derive::DerivedMemo;
+    use crate::mixin::PrivateKey;
     use crate::trace::Trace;
 
     const TRACE: Uuid = Uuid::from_u128(0xaaaa);
-    const SEED: B256 = B256::repeat_byte(5);
+
+    fn seed() -> Seed {
+        Seed::new([5; 32])
+    }
 
     fn group() -> Mix {
         Mix::of_users((1..=4).map(Uuid::from_u128), 3)
@@ -330,7 +326,7 @@ mod tests {
         let (first, second) = (CoinRef::Output(Uuid::from_u128(0)), CoinRef::Virtual { trace, index: 1 });
         let outputs = vec![(Payee::Mix(bob()), units(30)), (Payee::Group(0), units(10))];
         let memo = DerivedMemo::Pay(vec![0, 1, 2]);
-        Derived { trace, asset: AssetId([3; 32]), inputs: vec![first, second], outputs, memo }
+        Derived { trace, asset: AssetId([3; 32]), inputs: vec![first, second], outputs, memo, key: None }
     }
 
     fn resolve(reference: &CoinRef) -> Option<ResolvedCoin> {
@@ -342,7 +338,7 @@ mod tests {
     }
 
     fn plan(derived: &Derived) -> Result<Plan, PlanError> {
-        Plan::new(derived, (TRACE, 2, SEED), resolve, |generation| (generation == 0).then(group))
+        Plan::new(derived, (TRACE, 2), resolve, |generation| (generation == 0).then(group))
     }
 
     fn keys(count: u8, first: u8) -> GhostKeys {
@@ -377,7 +373,7 @@ mod tests {
             let paid = PlannedOutput { receivers: bob(), amount: Amount::from_units(1) };
             let total = storage.amount.units() + 1;
             let coins = [ResolvedCoin { id: coin(0), amount: Amount::from_units(total) }];
-            Plan::of_parts((TRACE, 0, SEED), asset, &coins, vec![paid, storage], vec![7; extra])
+            Plan::of_parts((TRACE, 0), asset, &coins, vec![paid, storage], vec![7; extra])
         };
         let storage = |bytes| PlannedOutput::storage(bytes).expect("an address");
         let refused = |room, bytes| Err(PlanError::Extra { bytes, room });
@@ -390,8 +386,8 @@ mod tests {
         assert_eq!(planned(xin, spendable, 257), refused(256, 257), "money of somebody is not burnt");
 
         let plan = planned(xin, storage(1_500), 1_500).expect("paid for");
-        assert_eq!(plan.key_requests().len(), 1, "nobody is asked for the keys of nobody");
-        let transaction = plan.build(&[keys(1, 1)]).expect("a transaction");
+        assert_eq!(plan.key_requests(&seed()).len(), 1, "nobody is asked for the keys of nobody");
+        let transaction = plan.build(&seed(), &[keys(1, 1)]).expect("a transaction");
         let burnt = &transaction.outputs()[1];
         assert_eq!((burnt.keys.len(), burnt.script.0.as_slice()), (1, &[0xff, 0xfe, 64][..]));
         assert_eq!(crate::mixin::structure::extra_limit(&transaction), 2_048);
@@ -401,7 +397,7 @@ mod tests {
     #[test]
     fn keys_that_do_not_fit_should_not_be_used() {
         let plan = plan(&derived()).expect("a plan");
-        let refused = |answers: &[GhostKeys]| matches!(plan.build(answers), Err(PlanError::Keys(_)));
+        let refused = |answers: &[GhostKeys]| matches!(plan.build(&seed(), answers), Err(PlanError::Keys(_)));
         assert!(refused(&[]) && refused(&[keys(1, 1)]) && refused(&[keys(2, 1), keys(4, 5)]));
         assert!(refused(&[keys(1, 1), keys(4, 2), keys(1, 9)]), "more than asked for");
         assert!(refused(&[keys(1, 1), keys(4, 1)]), "a key twice");
@@ -411,17 +407,18 @@ mod tests {
 
     #[test]
     fn the_key_service_should_be_asked_in_these_words() {
-        let requests = plan(&derived()).expect("a plan").key_requests();
+        let requests = plan(&derived()).expect("a plan").key_requests(&seed());
         let text: Vec<_> = requests.iter().map(|request| request.hint.to_string()).collect();
         assert_eq!((requests[0].index, requests[1].index), (0, 1));
         assert_eq!(requests[0].receivers, [Uuid::from_u128(77)]);
         assert_eq!(requests[1].receivers, (1..=4).map(Uuid::from_u128).collect::<Vec<_>>());
-        assert_eq!(text, ["9b0adc08-7161-5159-800d-7362621515a7", "7f8f747c-cdf9-5372-85bc-4a2a4591d82b"]);
+        assert_eq!(text, ["31e56539-6189-5cbb-915f-526840ab0bfe", "7bb55809-a35b-56b7-af57-d3a7c84620d9"]);
     }
 
     #[test]
     fn the_bytes_of_a_payout_should_stay() {
-        let transaction = plan(&derived()).expect("a plan").build(&[keys(1, 1), keys(4, 2)]).expect("a payout");
+        let transaction =
+            plan(&derived()).expect("a plan").build(&seed(), &[keys(1, 1), keys(4, 2)]).expect("a payout");
         assert_eq!(transaction.coins(), Some(vec![coin(0), coin(1)]));
         let outputs: Vec<_> =
             transaction.outputs().iter().map(|out| (out.amount.units(), out.script.to_string())).collect();
@@ -473,16 +470,16 @@ mod tests {
         let address = MixMember::Address(spend.public().to_bytes(), view.public().to_bytes());
         let mut derived = derived();
         derived.outputs[0].0 = Payee::Mix(Mix::new(vec![address], 1));
-        let built = |seed: B256| {
-            let plan = Plan::new(&derived, (TRACE, 2, seed), resolve, |_| Some(group())).expect("a plan");
-            assert_eq!(plan.key_requests().len(), 1, "for the change alone");
-            plan.build(&[keys(4, 2)]).expect("a payout").outputs()[0].clone()
+        let built = |seed: Seed| {
+            let plan = Plan::new(&derived, (TRACE, 2), resolve, |_| Some(group())).expect("a plan");
+            assert_eq!(plan.key_requests(&seed).len(), 1, "for the change alone");
+            plan.build(&seed, &[keys(4, 2)]).expect("a payout").outputs()[0].clone()
         };
-        let output = built(SEED);
+        let output = built(seed());
         let mask = output.mask.check().expect("a valid mask");
         let private = crate::mixin::ghost::derive_private(&mask, &view, &spend, 0).expect("a key");
         assert_eq!(output.keys, [private.public().raw()]);
-        assert_ne!(built(B256::ZERO).mask, output.mask);
+        assert_ne!(built(Seed::new([0; 32])).mask, output.mask);
     }
 
     #[test]
@@ -491,6 +488,6 @@ mod tests {
         let address = MixMember::Address([1; 32], [2; 32]);
         derived.outputs[0].0 = Payee::Mix(Mix::new(vec![MixMember::User(Uuid::nil()), address], 1));
         let plan = plan(&derived).expect("a plan");
-        assert!(plan.build(&[keys(4, 2)]).is_err());
+        assert!(plan.build(&seed(), &[keys(4, 2)]).is_err());
     }
 }

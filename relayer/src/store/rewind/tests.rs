@@ -45,6 +45,7 @@ fn refund(sequence: u64) -> Named {
         inputs: vec![CoinRef::Output(output)],
         outputs: vec![(Payee::Group(0), Amount::from_units(5))],
         memo: DerivedMemo::Refund,
+        key: None,
     };
     Named { id: Uuid::from_u128(0xff00 + u128::from(sequence)), derived }
 }

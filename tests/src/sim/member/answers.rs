@@ -30,6 +30,7 @@ impl Member {
         }
         let mut said = match ask {
             Ask::Partial(sequence) => Said::Partial(self.partial(sequence)?),
+            Ask::Seed(id, attempt) => Said::Seed(self.seed_part(peer, id, attempt)?),
             Ask::Hash(id, attempt) => Said::Hash(self.disk.payloads.get(&(id, attempt)).map(|payload| payload.hash())),
             Ask::Signatures(id, attempt) => Said::Signatures(self.disk.signatures.get(&(id, attempt)).cloned()),
         };
@@ -37,6 +38,9 @@ impl Member {
             said = liar::twist(said, ask, self.index, out);
         } else {
             out.watch.writes_before_it_speaks(self.index, ask, &said, &self.disk)?;
+            if let (Ask::Seed(id, attempt), Said::Seed(Some(_))) = (ask, &said) {
+                out.watch.gives_seeds_of_open_attempts(self, id, attempt)?;
+            }
             out.watch.signs_in_its_own_generation(self, &said)?;
             if let (Some(Fault::SpeaksFirst), Ask::Partial(sequence)) = (self.fault, ask) {
                 let checkpoint = self.disk.steps[&sequence];

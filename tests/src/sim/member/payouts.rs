@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockstep_core::derive::CoinRef;
 use lockstep_core::mixin::{CoinKeys, Transaction};
 use lockstep_core::output::CoinId;
-use lockstep_core::payout::{self, InputSignature, Plan, ResolvedCoin, Verdict};
-use lockstep_core::trace::seed;
+use lockstep_core::payout::{self, InputSignature, Plan, ResolvedCoin, Seed, Verdict};
 use lockstep_core::{B256, Uuid};
 use rand::RngExt as _;
 
 use super::super::disk::Disk;
-use super::super::network::Ask;
-use super::super::setup::{GROUP_ID, UserKeys, member_user, trace_id};
+use super::super::network::{Ask, SeedPart};
+use super::super::setup::{UserKeys, member_user, trace_id};
 use super::super::{Checked, Fault, broken};
 use super::generations::spenders;
 use super::{Member, Outside};
@@ -25,6 +24,10 @@ const REQUESTS_MAX: u8 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Signing {
     pub(super) attempt: u32,
+    /// Everybody was asked for a part of the seed once.
+    pub(super) has_asked: bool,
+    /// By person.
+    pub(super) seed_parts: BTreeMap<u8, SeedPart>,
     pub(super) hashes: BTreeMap<u8, B256>,
     pub(super) parts: BTreeMap<u8, Vec<InputSignature>>,
     is_agreed: bool,
@@ -71,7 +74,7 @@ impl Member {
         }
         let attempt = self.disk.payouts[&id].attempts.number();
         let Some(payload) = self.disk.payloads.get(&(id, attempt)).cloned() else {
-            return self.fix(id, attempt, out);
+            return self.prepare(id, attempt, &persons, out);
         };
         if out.ledger.transactions.get(&payload.hash()).is_some_and(|admitted| admitted.is_final) {
             out.tally.count("payouts seen final");
@@ -95,18 +98,33 @@ impl Member {
         result
     }
 
+    /// The seed of its keys first, then the bytes.
+    fn prepare(&mut self, id: Uuid, attempt: u32, persons: &[u8], out: &mut Outside<'_>) -> Checked {
+        if let Some(seed) = self.seed(id, attempt) {
+            return self.fix(id, attempt, &seed, out);
+        }
+        let Some(alive) = &mut self.alive else { return Ok(()) };
+        let mut signing = alive.signing.remove(&id).filter(|signing| signing.attempt == attempt).unwrap_or_default();
+        signing.attempt = attempt;
+        let result = self.seek_seed(id, persons, &mut signing, out);
+        if let Some(alive) = &mut self.alive {
+            alive.signing.insert(id, signing);
+        }
+        result
+    }
+
     /// Builds the bytes, for all inputs are final, and fixes them.
-    fn fix(&mut self, id: Uuid, attempt: u32, out: &mut Outside<'_>) -> Checked {
+    fn fix(&mut self, id: Uuid, attempt: u32, seed: &Seed, out: &mut Outside<'_>) -> Checked {
         let plan = self.plan(id, attempt)?;
         // Two effects for the ledger, one for the member: an answer that a crash loses is given again.
-        let Some(keys) = out.ledger.issue_keys(&plan.key_requests()) else { return Ok(()) };
-        let transaction = plan.build(&keys).or_else(|error| broken("contradiction", error.to_string()))?;
+        let Some(keys) = out.ledger.issue_keys(&plan.key_requests(seed)) else { return Ok(()) };
+        let transaction = plan.build(seed, &keys).or_else(|error| broken("contradiction", error.to_string()))?;
         self.disk.fix_payload(id, transaction)
     }
 
     fn plan(&self, id: Uuid, attempt: u32) -> Checked<Plan> {
         let derived = &self.disk.payouts[&id].derived;
-        let names = (id, attempt, seed(&GROUP_ID, id, attempt));
+        let names = (id, attempt);
         let addresses = self.alive.as_ref().map(|alive| alive.addresses.clone());
         let address = |generation| addresses.as_ref()?.group(generation).cloned();
         Plan::new(derived, names, |coin| resolve(&self.disk, coin), address)

@@ -403,5 +403,11 @@ async fn a_fresh_key_should_take_the_place_of_the_old_one(town: &Town, place: Pl
     govern(town, "last", &["minimum", "--asset", "BTC", "--minimum", "0.0002", "--floor", "0.0001"]).await?;
     govern(town, "last-limits", &["repay", "--chain", &chain, "--tip-wei", "7", "--gas-per-byte", "16"]).await?;
     assert_eq!(town.repay_limits().await?, (7, 16));
+    // So do payouts: what their keys are made from is signed with it.
+    let had = town.balance(&town.alice).await?;
+    town.call(&town.alice, place, Amount::from_units(15_000), b"too little for the new minimum").await?;
+    town.call(&town.alice, place, btc(50), b"enough").await?;
+    let kept = had.checked_sub(btc(50)).context("money")?;
+    until("the refund", async || town.balance(&town.alice).await, |found| *found == kept).await?;
     town.agreed().await.map(drop)
 }

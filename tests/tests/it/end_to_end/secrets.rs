@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::U256;
+use alloy::primitives::{U256, keccak256};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use lockstep::keys::{MemberKeys, Passphrase};
 use lockstep::ledger::Keystore;
+use lockstep_core::Uuid;
 use lockstep_core::mixin::PrivateKey;
 
 /// A secret and all forms of it.
@@ -85,6 +86,13 @@ pub(super) fn secrets_of_user(name: &str, keystore: &Keystore) -> Vec<Secret> {
         of("spend seed", spend),
         of("spend scalar", PrivateKey::from_ed25519_seed(spend).to_bytes().as_slice()),
     ]
+}
+
+/// What the keys of a payout are made from: the group's signature, and the seed that it gives.
+pub(super) fn secrets_of_payout(id: Uuid, signature: &[u8; 48]) -> [Secret; 2] {
+    let seed = keccak256(signature);
+    [("signature", signature.as_slice()), ("seed", seed.as_slice())]
+        .map(|(what, bytes)| Secret::new(format!("{what} of payout {id}"), bytes))
 }
 
 /// Which secrets stand in these bytes, and in which form.

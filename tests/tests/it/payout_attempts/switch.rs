@@ -1,7 +1,7 @@
 //! A change of members between two payouts: the old ones move their coin to the new address, the new ones pay from there,
 //! and who cannot sign sees both become final.
 
-use lockstep_core::bls::Dealing;
+use lockstep_core::bls::{Dealing, SecretKey, SecretShare};
 use lockstep_core::dkg::{Binding, Body, Item};
 use lockstep_core::group::Member;
 use lockstep_core::group::roster::{Certificate, Marks, Roster};
@@ -11,7 +11,7 @@ use super::*;
 /// The switch's place in the ledger's order: behind the coin.
 const SWITCH: u64 = 1_000_000;
 
-/// Members 1 to 4, then 1, 2, 3 and 5; three sign.
+/// Members 1 to 4, then 1, 2, 3 and 5 under a fresh key, which is decided before the coin is moved; three sign.
 struct Change {
     _bench: Bench,
     _folder: TempDir,
@@ -21,10 +21,17 @@ struct Change {
     group: Arc<Group>,
     next: Roster,
     neighbours: Neighbours,
+    /// Identities.
+    keys: Vec<[u8; 32]>,
     coin: Output,
     /// The coin to the new address, and from there 2 XIN to bob.
     migrate: Named,
     pay: Named,
+}
+
+/// The key of generation 1, made anew: it is not that of generation 0.
+fn dealing() -> Dealing {
+    Dealing::from_seed(&[1; 32], 3, 4).expect("a dealing")
 }
 
 /// Generation 1, vouched for by all its members.
@@ -38,7 +45,7 @@ fn roster(group: &Group, keys: &[MemberKeys]) -> Roster {
         peer: format!("http://127.0.0.1:{}", 7_800_u16 + u16::from(index)),
     };
     let members: Vec<_> = (1..).zip(signers).map(member).collect();
-    let key = Dealing::from_seed(&[1; 32], 3, 4).expect("a dealing").group;
+    let key = dealing().group;
     let roster = Roster::uncertified(group.id(), 1, members, key);
     let (round, proposal, set, marks) = (1, B256::repeat_byte(1), B256::repeat_byte(2), Marks::default());
     let binding = Binding { group_id: group.id(), round, generation: 1, proposal };
@@ -54,8 +61,19 @@ impl Change {
         let [alice, bob, a, b, c, d, e] = bench.users().await;
         bench.coin(XIN, "5", &[&alice], 1).await;
         let lines: Vec<_> = [a, b, c, d, e].into_iter().map(|member| Line::new(&Arc::new(member.api))).collect();
-        let keys: Vec<_> = lines.iter().map(keys_of).collect();
-        let group = Arc::new(deal_to(&keys[..4]));
+        let mut keys: Vec<_> = lines.iter().map(keys_of).collect();
+        let (group, shares) = deal_to(&keys[..4]);
+        let group = Arc::new(group);
+        for (keys, share) in keys.iter_mut().zip(shares) {
+            keys.hold(share).expect("its share");
+        }
+        for (place, share) in [0, 1, 2, 4].into_iter().zip(dealing().shares) {
+            let secret = SecretKey::from_bytes(share.secret().to_bytes().as_slice()).expect("a scalar");
+            let secret = Arc::new(SecretShare::new(share.index(), secret).expect("a share"));
+            let group_key = *dealing().group.key();
+            let held = HeldShare { group_id: group.id(), generation: 1, threshold: 3, group_key, secret };
+            keys[place].hold(held).expect("its share");
+        }
         let next = roster(&group, &keys);
         let kernel = KernelNodes::new(&bench.running.kernel_urls(), 2).expect("three nodes");
         let kernel = Arc::new(kernel);
@@ -67,36 +85,38 @@ impl Change {
 
         let trace = Trace::Migrate { chain: CHAIN, generation: 1, asset: xin(), j: 0 };
         let (inputs, outputs) = (vec![CoinRef::Output(coin.id)], vec![(Payee::Group(1), coin.amount)]);
-        let derived = Derived { trace, asset: xin(), inputs, outputs, memo: DerivedMemo::Internal };
+        let key = Some(Box::new(next.key().key().compress().into()));
+        let derived = Derived { trace, asset: xin(), inputs, outputs, memo: DerivedMemo::Internal, key: key.clone() };
         let migrate = Named { id: trace.id(&group.id(), |_| Address::ZERO), derived };
         let mut pay = named(&group, 0, &CoinRef::Virtual { trace, index: 0 }, (bob.id(), "2"), coin.amount);
         pay.derived.outputs[1].0 = Payee::Group(1);
+        pay.derived.key = key;
         let folder = tempfile::tempdir().expect("a folder");
-        let mut stores = Vec::new();
+        let mut known = Generations::new(group.roster());
+        known.learn(next.clone()).expect("an outcome");
+        let addresses = Addresses::from_parts(group.mix(), vec![(SWITCH, next.mix())]);
+        let mut members = Vec::new();
         for member in 1..=5 {
             let store = open(&path(&folder, member), &group, member).await;
             let (steps, derived) = (vec![(coin.clone(), None)], vec![migrate.clone(), pay.clone()]);
             store.commit(&Commit { steps, derived, ..Commit::default() }).await.expect("a turn");
-            stores.push(store);
+            let ring = ring(&folder, member, of(&keys, member));
+            // Who leaves has no part in the ceremony of a fresh key, and never hears what came of it.
+            let known = if member == 4 { Generations::new(group.roster()) } else { known.clone() };
+            members.push(Neighbour::new(&group, (known, addresses.clone()), ring, store));
         }
-        let neighbours = Neighbours(Arc::new(stores));
-        Self { _bench: bench, _folder: folder, bob, lines, kernel, group, next, neighbours, coin, migrate, pay }
+        let neighbours = Neighbours::new(members);
+        let keys = keys.iter().map(|keys| keys.identity.verifying_key().to_bytes()).collect();
+        Self { _bench: bench, _folder: folder, bob, lines, kernel, group, next, neighbours, keys, coin, migrate, pay }
     }
 
     fn member(&self, number: u8) -> Driver {
-        let place = if number == 5 { 4 } else { number };
-        let roster = if number == 5 { self.next.clone() } else { self.group.roster() };
-        let identity = roster.member(place).expect("a member").identity.to_bytes();
-        let mut known = Generations::new(self.group.roster());
-        known.learn(self.next.clone()).expect("an outcome");
-        let addresses = Addresses::from_parts(self.group.mix(), vec![(SWITCH, self.next.mix())]);
-        let addresses = watch::channel(Arc::new(addresses)).1;
-        let rosters = Rosters::new(identity, known, addresses, Directory::of_group(&self.group));
-        let line = of(&self.lines, number).clone();
-        let owner = Owner { group: Arc::clone(&self.group), rosters, spend: spend_key(&line), takeover: TAKEOVER };
+        let (rosters, line) = (of(&self.neighbours.members, number).rosters.clone(), of(&self.lines, number).clone());
+        let (spend, seeds) = (spend_key(&line), self.neighbours.seeds(number).clone());
+        let owner = Owner { group: Arc::clone(&self.group), rosters, seeds, spend, takeover: TAKEOVER };
         let store = self.neighbours.store(number).clone();
         let kernel = Nodes { kernel: Arc::clone(&self.kernel), unheard: None };
-        Payouts::new(owner, line, kernel, self.neighbours.clone(), store)
+        Payouts::new(owner, line, kernel, self.neighbours.asked_by(*of(&self.keys, number)), store)
     }
 
     async fn is_final(&self, number: u8, payout: &Named) -> bool {
@@ -148,6 +168,11 @@ async fn old_members_should_move_their_coins_and_new_ones_pay_from_there() {
         let store = change.neighbours.store(stranger);
         assert_eq!(store.payload(payout.id, 0).await.expect("rows"), None, "{stranger} has no bytes of it");
     }
+    let hash = async |number| {
+        let payload = change.neighbours.store(number).payload(change.migrate.id, 0).await.expect("rows");
+        payload.map(|payload| payload.hash)
+    };
+    assert_eq!(hash(4).await, hash(2).await, "the keys are the same for who does not know the new members");
     // What is left lies at the new address, and its new owners can list it there.
     let addresses = Addresses::from_parts(change.group.mix(), vec![(1, change.next.mix())]);
     let watcher = Watcher::new(Arc::clone(&change.lines[4].api), Arc::clone(&change.kernel));
@@ -156,12 +181,33 @@ async fn old_members_should_move_their_coins_and_new_ones_pay_from_there() {
     assert_eq!(found, [(0, units("5")), (1, units("5")), (1, units("3"))]);
 }
 
+/// Member 4 does not know who holds the key that was decided. It makes nothing of its own of the key that it has, and goes on
+/// when another that can spend the coin has asked them.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_left_should_wait_for_the_keys_of_those_who_stayed() {
+    let change = Change::start().await;
+    let payload = async |number| change.neighbours.store(number).payload(change.migrate.id, 0).await.expect("rows");
+    let mut left = change.member(4);
+    for _ in 0..3 {
+        left.round().await.expect("no contradiction");
+    }
+    assert_eq!(payload(4).await, None);
+    change.member(2).round().await.expect("no contradiction");
+    let built = payload(2).await.expect("built");
+    let start = Instant::now();
+    while payload(4).await.as_ref() != Some(&built) {
+        left.round().await.expect("no contradiction");
+        assert!(start.elapsed() < PATIENCE, "{:?}", payload(4).await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Three old members send their coin somewhere else: who only looks on must halt as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_spend_should_halt_who_only_looks_on() {
     let change = Change::start().await;
     let plan = Plan::of_parts(
-        (Uuid::new_v4(), 0, B256::ZERO),
+        (Uuid::new_v4(), 0),
         xin(),
         &[ResolvedCoin { id: change.coin.coin, amount: change.coin.amount }],
         vec![payout::PlannedOutput { receivers: Mix::of_users([change.bob.id()], 1), amount: change.coin.amount }],
@@ -169,8 +215,8 @@ async fn a_foreign_spend_should_halt_who_only_looks_on() {
     )
     .expect("a plan");
     let senders = change.group.mix().users().expect("users");
-    let keys = change.lines[0].api.issue_keys(&senders, &plan.key_requests()).await.expect("keys");
-    let theft = plan.build(&keys).expect("a theft");
+    let keys = change.lines[0].api.issue_keys(&senders, &plan.key_requests(&Seed::new([0; 32]))).await.expect("keys");
+    let theft = plan.build(&Seed::new([0; 32]), &keys).expect("a theft");
     let coins = final_coins(&*change.kernel, &[change.coin.coin]).await.expect("read").expect("final");
     let coins: Vec<_> = coins.into_iter().map(|coin| coin.keys).collect();
     let mut parts = Vec::new();
@@ -186,4 +232,22 @@ async fn a_foreign_spend_should_halt_who_only_looks_on() {
         panic!("{refused:?}");
     };
     assert_eq!((coin, by), (change.coin.coin, theft.hash()));
+}
+
+/// Member 5 came after the old coin's address: it never has a payload that spends it, and so no proof that one is dead. It
+/// helps with the next attempt when more of those who have it ask than may be faulty.
+#[tokio::test(flavor = "multi_thread")]
+async fn newcomers_should_help_with_a_later_attempt_for_which_enough_vouch() {
+    let change = Change::start().await;
+    let given = async |number: u8, attempt, is_open| {
+        let question = SeedQuestion { trace: change.migrate.id, attempt, is_open, roster: change.next.digest() };
+        let asker = of(&change.keys, number);
+        change.neighbours.seeds(5).answer(asker, question).await.expect("rows").is_some()
+    };
+    assert!(given(1, 0, true).await && !given(5, 0, true).await, "the first attempt, to who can spend the coin");
+    assert!(!given(1, 1, true).await && !given(1, 1, true).await, "one may be a liar");
+    assert!(!given(2, 1, false).await, "it only wants to know whether others have the proof");
+    assert!(!given(5, 1, true).await, "it cannot have it");
+    assert!(given(2, 1, true).await && given(1, 1, true).await, "two are not");
+    assert!(!given(2, 2, true).await);
 }

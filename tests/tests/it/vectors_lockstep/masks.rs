@@ -2,12 +2,11 @@
 
 use alloy_primitives::{B256, U512, keccak256};
 use lockstep_core::mixin::{Output, PrivateKey, XinAddress};
-use lockstep_core::payout::mask_secret;
-use lockstep_core::trace::seed;
-use lockstep_core::{Amount, Uuid};
+use lockstep_core::{Amount, Mix, Uuid};
 use serde_json::{Value, json};
 
-use super::{group_id, hexed};
+use super::hexed;
+use super::names::seed;
 use crate::figures::{load, rows, text};
 
 /// An address whose private keys anybody can make: ed25519 seeds of 1s and of 2s.
@@ -19,14 +18,15 @@ fn address() -> XinAddress {
 pub(super) fn masks() -> Value {
     let trace = Uuid::from_u128(0xaaaa);
     let row = |(attempt, index): (u32, u16)| {
-        let seed = seed(&group_id(), trace, attempt);
-        let secret = mask_secret(&seed, trace, index).expect("a secret");
+        let (seed, to) = (seed(trace, attempt).1, Mix::new(vec![address().member()], 1));
+        let secret = seed.mask_secret(trace, index, &to).expect("a secret");
         let output = Output::of_addresses(Amount::from_units(1), &[address()], 1, &secret, index).expect("keys");
         json!({
             "trace": trace.to_string(),
             "attempt": attempt,
             "index": index,
-            "seed": hexed(seed),
+            "seed": hexed(seed.expose()),
+            "receivers": hexed(to.to_payload()),
             "secret": hexed(*secret.to_bytes()),
             "mask": hexed(output.mask.0),
             "address": address().to_string(),
@@ -46,9 +46,11 @@ fn mask_secrets_should_be_reduced_hashes() {
         let seed: B256 = text(row, "seed").parse().expect("a hash");
         let trace: Uuid = text(row, "trace").parse().expect("a uuid");
         let index = u16::try_from(row["index"].as_u64().expect("an index")).expect("16 bits");
+        let to = hex::decode(&text(row, "receivers")[2..]).expect("hex");
         let half = |half: u8| {
             let domain = keccak256("lockstep/v1/mask");
-            keccak256([domain.as_slice(), seed.as_slice(), trace.as_bytes(), &index.to_be_bytes(), &[half]].concat())
+            let place = [&index.to_be_bytes()[..], &[half], &to].concat();
+            keccak256([domain.as_slice(), seed.as_slice(), trace.as_bytes(), &place].concat())
         };
         let reduced = U512::from_le_slice(&[half(0).0, half(1).0].concat()).wrapping_rem(order);
         let bytes: [u8; 64] = reduced.to_le_bytes();

@@ -1,15 +1,18 @@
 //! Accounts, memos, traces and hints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, keccak256};
+use lockstep_core::bls::{PublicKey, Signature};
 use lockstep_core::operation::{
     Memo, MemoKind, MemoRules, Operation, Policy, Registration, StoredPayload, inspect_memo,
 };
-use lockstep_core::trace::{Trace, hint, seed};
+use lockstep_core::payout::{SEED_DST, Seed, seed_digest};
+use lockstep_core::trace::Trace;
 use lockstep_core::{Account, Amount, AssetId, Mix, Uuid};
 use serde_json::{Value, json};
 
+use super::signed::key;
 use super::{group_id, hexed, process};
 use crate::figures::{load, rows, text};
 
@@ -105,19 +108,46 @@ pub(super) fn traces() -> Value {
     traces.iter().map(|(what, trace)| json!({ "what": what, "trace": trace, "id": id(trace) })).collect()
 }
 
+/// The group's signature over an attempt's digest, with the key that signs everything in the vectors, and its seed.
+pub(super) fn seed(trace: Uuid, attempt: u32) -> (Signature, Seed) {
+    let digest = seed_digest(&group_id(), trace, attempt);
+    let signature = key().sign(digest.as_slice(), SEED_DST);
+    (signature, Seed::of_signature(&signature))
+}
+
+pub(super) fn seeds() -> Value {
+    let row = |(trace, attempt): (Uuid, u32)| {
+        let (signature, seed) = seed(trace, attempt);
+        json!({
+            "trace": trace.to_string(),
+            "attempt": attempt,
+            "digest": hexed(seed_digest(&group_id(), trace, attempt)),
+            "ciphersuite": String::from_utf8_lossy(SEED_DST),
+            "public_key": hexed(key().public_key().compress()),
+            "signature": hexed(signature.compress()),
+            "seed": hexed(seed.expose()),
+        })
+    };
+    let trace = Uuid::from_u128(0xaaaa);
+    [(trace, 0), (trace, 1), (trace, u32::MAX), (Uuid::nil(), 0)].map(row).into_iter().collect()
+}
+
 pub(super) fn hints() -> Value {
     let trace = Trace::Pay { chain: 31_337, k: 7 }.id(&group_id(), |_| Address::repeat_byte(0x6c));
-    let row = |(attempt, index): (u32, u16)| {
-        let seed = seed(&group_id(), trace, attempt);
+    let bob = Mix::of_users([Uuid::from_u128(77)], 1);
+    let row = |(attempt, index, to): (u32, u16, Mix)| {
+        let seed = seed(trace, attempt).1;
         json!({
             "trace": trace.to_string(),
             "attempt": attempt,
             "index": index,
-            "seed": hexed(seed),
-            "hint": hint(trace, attempt, index, &seed).to_string(),
+            "seed": hexed(seed.expose()),
+            "receivers": hexed(to.to_payload()),
+            "hint": seed.hint(trace, attempt, index, &to).to_string(),
         })
     };
-    [(0, 0), (0, 1), (1, 0), (u32::MAX, 255)].map(row).into_iter().collect()
+    let set = Mix::of_users((1..=4).map(Uuid::from_u128), 3);
+    [(0, 0, bob.clone()), (0, 1, set), (1, 0, bob.clone()), (u32::MAX, 255, bob)].map(row).into_iter().collect()
 }
 
 #[test]
@@ -131,11 +161,35 @@ fn memos_should_mean_the_same_in_both_forms() {
     }
 }
 
+/// The formulas again, from the parts in the file.
 #[test]
-fn a_seed_of_another_payout_or_attempt_should_differ() {
-    let trace = Uuid::from_u128(1);
-    let base = seed(&group_id(), trace, 0);
-    for other in [seed(&B256::ZERO, trace, 0), seed(&group_id(), Uuid::nil(), 0), seed(&group_id(), trace, 1)] {
-        assert_ne!(other, base);
+fn seeds_should_be_hashes_of_the_groups_signatures_under_their_own_tag() {
+    let vectors = load("lockstep.json");
+    let bytes = |row: &Value, name| hex::decode(&text(row, name)[2..]).expect("hex");
+    let mut digests = BTreeSet::new();
+    for row in rows(&vectors["seeds"]) {
+        let trace: Uuid = text(row, "trace").parse().expect("a uuid");
+        let attempt = u32::try_from(row["attempt"].as_u64().expect("a number")).expect("32 bits");
+        let (domain, group_id) = (keccak256("lockstep/v1/seed"), group_id());
+        let parts = [domain.as_slice(), group_id.as_slice(), trace.as_bytes(), &attempt.to_be_bytes()];
+        let digest = keccak256(parts.concat());
+        assert_eq!(text(row, "digest"), hexed(digest));
+        assert!(digests.insert(digest), "another payout or attempt has another seed");
+        let key = PublicKey::from_bytes(&bytes(row, "public_key")).expect("a key");
+        let signature = Signature::from_bytes(&bytes(row, "signature")).expect("a signature");
+        assert!(key.verify(digest.as_slice(), text(row, "ciphersuite").as_bytes(), &signature));
+        assert!(!key.verify_digest(&digest, &signature), "good for no checkpoint");
+        assert_eq!(text(row, "seed"), hexed(keccak256(bytes(row, "signature"))));
+    }
+    for row in rows(&vectors["hints"]) {
+        let trace: Uuid = text(row, "trace").parse().expect("a uuid");
+        let name = format!(
+            "hint/{}/{}/{}/{}",
+            row["attempt"],
+            row["index"],
+            &text(row, "seed")[2..],
+            &text(row, "receivers")[2..]
+        );
+        assert_eq!(text(row, "hint"), Uuid::new_v5(&trace, name.as_bytes()).to_string());
     }
 }

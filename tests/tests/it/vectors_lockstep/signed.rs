@@ -18,7 +18,7 @@ use super::{group_id, hexed, tree};
 use crate::figures::{load, rows, text};
 
 /// A key for these figures alone.
-fn key() -> SecretKey {
+pub(super) fn key() -> SecretKey {
     SecretKey::from_bytes(&[0x4c; 32]).expect("a scalar below the order")
 }
 
