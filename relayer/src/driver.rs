@@ -141,7 +141,9 @@ impl Replayed {
         for named in &advance.derived {
             store.replay().check_derived(named).await?;
         }
-        store.forget_underived(advance.derived.iter().map(|named| named.id).collect()).await?;
+        for id in store.forget_underived(advance.derived.iter().map(|named| named.id).collect()).await? {
+            warn!(payout = %id, "forgotten: it follows from nothing that is stored, and no coin was promised to it");
+        }
         let stored = store.replay().last_history().await?;
         if stored.is_some_and(|stored| stored != machine.history()) {
             return Err(DriverError::History { sequence: applied });

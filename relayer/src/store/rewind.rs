@@ -87,11 +87,11 @@ impl Store {
     }
 
     /// Forgets open derived transactions that are not among `derived`, but for those that a coin was promised to: t members
-    /// had the same bytes, so they will be derived again.
+    /// had the same bytes, so they will be derived again. Which ones were forgotten.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub async fn forget_underived(&self, derived: BTreeSet<Uuid>) -> Result<(), StoreError> {
+    pub async fn forget_underived(&self, derived: BTreeSet<Uuid>) -> Result<Vec<Uuid>, StoreError> {
         let query = "select trace from derived where final_hash is null \
                      and not exists (select 1 from coin_guards where coin_guards.trace = derived.trace)";
         let rows = sqlx::query(query).fetch_all(&self.reader).await?;
@@ -104,13 +104,14 @@ impl Store {
             }
         }
         if left.is_empty() {
-            return Ok(());
+            return Ok(left);
         }
         let mut tx = self.fenced().await?;
-        for id in left {
-            forget(&mut tx, id).await?;
+        for id in &left {
+            forget(&mut tx, *id).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(left)
     }
 
     /// True where this member has promised a coin to a payload.

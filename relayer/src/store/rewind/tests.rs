@@ -145,7 +145,8 @@ async fn what_follows_from_nothing_should_be_forgotten_but_for_what_was_promised
     assert!(!store.unfix_payload(refund(30).id, 0, payload.hash).await.expect("read"), "it is promised");
 
     store.rewind(20, None, &GROUP).await.expect("read");
-    store.forget_underived([refund(10).id].into()).await.expect("forgotten");
+    let forgotten = store.forget_underived([refund(10).id].into()).await.expect("forgotten");
+    assert_eq!(forgotten, [refund(20).id], "nothing is promised to it");
     let open: Vec<_> = store.open_payouts(0, 9).await.expect("read").into_iter().map(|(_, id)| id).collect();
     assert_eq!(open, [refund(10).id, refund(30).id]);
     // Who was working on it meanwhile finds it gone, and that is no contradiction.
