@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use crate::config::{ChainConfig, ConfigError, MemberConfig};
 use crate::evm::check::{ChainIdentity, CheckError, ExpectedChain, check_chain};
-use crate::evm::provider::{EvmProvider, ProviderError, provider};
+use crate::evm::provider::{EvmProvider, ProviderError, provider_within};
 use crate::exit::Exit;
 use crate::keys::{Floor, KeyError, Keyring, MemberSecrets, Source};
 use crate::ledger::{ClientError, KernelNodes, LedgerError, SafeApi};
@@ -170,7 +170,7 @@ async fn ready_chain(group: &Group, chain: &Chain, endpoints: &ChainConfig) -> R
     let expected = ExpectedChain::of(group, chain).ok_or(StartError::NotDeployed { chain: chain.id })?;
     let (mut providers, mut first) = (Vec::new(), None);
     for url in &endpoints.rpc {
-        let provider = provider(url.expose().as_str()).map_err(StartError::Provider)?;
+        let provider = provider_within(url.expose().as_str(), endpoints.timeout()).map_err(StartError::Provider)?;
         match check_chain(&provider, url.expose().as_str(), &expected).await {
             Ok(identity) => {
                 providers.push(provider);

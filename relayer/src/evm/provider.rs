@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::http::{Client, HttpError, Url, http_client, read_body};
 
-/// Time for a whole call. Log queries of busy nodes take seconds, not tens of them.
+/// Time for a whole call of a command. Log queries of busy nodes take seconds, not tens of them.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Most bytes of one answer. A page of logs is far below; a hostile endpoint must not fill our memory.
 pub const RESPONSE_MAX: usize = 32 * 1024 * 1024;
@@ -39,17 +39,25 @@ pub enum ProviderError {
     Client(#[source] HttpError),
 }
 
-/// A provider for the endpoint at `url`. Nothing is sent yet.
+/// A provider for the endpoint at `url`, for commands. Nothing is sent yet.
 ///
 /// # Errors
 /// Where `url` is no http address.
 pub fn provider(url: &str) -> Result<EvmProvider, ProviderError> {
+    provider_within(url, CALL_TIMEOUT)
+}
+
+/// A provider whose calls end within `timeout`, body included.
+///
+/// # Errors
+/// As [`provider`].
+pub fn provider_within(url: &str, timeout: Duration) -> Result<EvmProvider, ProviderError> {
     let address = || ProviderError::Address(url.chars().take(128).collect());
     let parsed = Url::parse(url).map_err(|_| address())?;
     if !matches!(parsed.scheme(), "http" | "https") {
         return Err(address());
     }
-    let client = http_client(CALL_TIMEOUT).map_err(ProviderError::Client)?;
+    let client = http_client(timeout).map_err(ProviderError::Client)?;
     Ok(RootProvider::new(RpcClient::new(BoundedHttp { client, url: parsed }, false)))
 }
 
@@ -94,7 +102,22 @@ impl tower_service::Service<RequestPacket> for BoundedHttp {
 
 #[cfg(test)]
 mod tests {
+    use alloy::providers::Provider as _;
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// The listener takes the connection and says nothing, as a hanging node does.
+    #[tokio::test]
+    async fn a_silent_endpoint_should_be_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let silent = provider_within(&url, Duration::from_millis(50)).expect("a provider");
+        let error = silent.get_block_number().await.expect_err("no answer");
+        let Some(TransportErrorKind::Custom(cause)) = error.as_transport_err() else { panic!("{error:?}") };
+        assert!(matches!(cause.downcast_ref(), Some(HttpError::Timeout(_))), "{cause:?}");
+        assert!(wants_less(&error));
+    }
 
     #[test]
     fn other_addresses_should_be_refused() {
