@@ -10,16 +10,18 @@ use crate::checkpoints::Checkpoints;
 use crate::divergence::{self, Doubts};
 use crate::evm::governance::ContractState;
 use crate::govern::Governance;
-use crate::payouts::{SeedRefusal, Seeds};
+use crate::masks::Masks;
+use crate::payouts::Seeds;
 use crate::peer::{
     AnswerError, AnswerPeers, AskGovernance, ChainStatus, GovernanceAnswer, IdentityKey, InputSignature, Partial,
     Status,
 };
 use crate::rosters::Rosters;
+use crate::secrets::Refusal;
 use crate::store::{Store, StoreError};
 use crate::witnesses::Word;
 use crate::world::doubt::{HistoryAt, LedgerDoubts, SetAside};
-use crate::world::peer::{SeedPart, SeedQuestion};
+use crate::world::peer::{MaskQuestion, SecretPart, SeedQuestion};
 
 /// Answers from the store.
 #[derive(Clone, Debug)]
@@ -27,6 +29,7 @@ pub struct Answers {
     store: Store,
     checkpoints: Checkpoints,
     seeds: Seeds,
+    masks: Masks,
     governance: Governance,
     chains: Arc<[u64]>,
     word: Word,
@@ -35,16 +38,16 @@ pub struct Answers {
 
 impl Answers {
     /// Answers of this member. A contradiction met while answering goes to `halt`, which stops the service.
-    pub const fn new(
+    pub fn new(
         store: Store,
         checkpoints: Checkpoints,
-        seeds: Seeds,
+        (seeds, masks): (Seeds, Masks),
         governance: Governance,
         chains: Arc<[u64]>,
         word: Word,
         halt: mpsc::Sender<StoreError>,
     ) -> Self {
-        Self { store, checkpoints, seeds, governance, chains, word, halt }
+        Self { store, checkpoints, seeds, masks, governance, chains, word, halt }
     }
 
     /// A contradiction stops the member, and so does another process in its place; anything else is for the peer to try
@@ -56,6 +59,13 @@ impl Answers {
             return AnswerError::Halted;
         }
         AnswerError::Unavailable(Box::new(error))
+    }
+
+    fn refuse_secret(&self, refusal: Refusal) -> AnswerError {
+        match refusal {
+            Refusal::Stopped => AnswerError::Stopped,
+            Refusal::Store(error) => self.refuse(error),
+        }
     }
 }
 
@@ -85,11 +95,12 @@ impl AnswerPeers for Answers {
         divergence::history_at(&self.store, at).await.map_err(|error| self.refuse(error))
     }
 
-    async fn payout_seed(&self, from: &IdentityKey, question: SeedQuestion) -> Result<Option<SeedPart>, AnswerError> {
-        self.seeds.answer(from, question).await.map_err(|refusal| match refusal {
-            SeedRefusal::Stopped => AnswerError::Stopped,
-            SeedRefusal::Store(error) => self.refuse(error),
-        })
+    async fn payout_seed(&self, from: &IdentityKey, question: SeedQuestion) -> Result<Option<SecretPart>, AnswerError> {
+        self.seeds.answer(from, question).await.map_err(|refusal| self.refuse_secret(refusal))
+    }
+
+    async fn mask(&self, question: MaskQuestion) -> Result<Option<SecretPart>, AnswerError> {
+        self.masks.answer(question).await.map_err(|refusal| self.refuse_secret(refusal))
     }
 
     async fn governance(&self, ask: AskGovernance) -> Result<Option<GovernanceAnswer>, AnswerError> {

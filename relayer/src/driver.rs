@@ -3,27 +3,32 @@
 //! Watchers hand in outputs and records; the driver applies them, persists inputs and results together, and only then lets the
 //! others (submitter, payouts, peers) see that there is something new. It never talks to a network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::iter;
 use std::sync::Arc;
 
-use lockstep_core::FixedBytes;
+use lockstep_core::bls::{PublicKey, Signature};
 use lockstep_core::derive::{ConfigError, Record};
 use lockstep_core::group::Addresses;
 use lockstep_core::machine::{Advance, Machine, MachineError, Rules};
-use lockstep_core::operation::MemoRules;
+use lockstep_core::mask::{MaskPair, masked};
+use lockstep_core::operation::{Memo, MemoRules};
 use lockstep_core::output::Output;
 use lockstep_core::trace::ChainId;
+use lockstep_core::{FixedBytes, Uuid};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::store::{Commit, Store, StoreError};
+use crate::store::{Commit, MaskRow, Store, StoreError};
 use crate::world::chain::Cursor;
 use crate::world::doubt::SetAside;
 
 /// Inputs that may wait for the driver: two pages a watcher, so that a watcher reads ahead but memory stays bounded.
 pub const INPUTS_MAX: usize = 8;
+/// Outputs behind one that waits for a mask whose masks are asked for together with it.
+const LOOK_AHEAD: usize = 64;
 
 /// What a watcher hands in.
 #[derive(Clone, Debug)]
@@ -44,6 +49,8 @@ pub enum Input {
         /// An output that was applied there and that the group went on without: it waits for a decision from now on.
         aside: Option<Box<Output>>,
     },
+    /// The mask that an output waits for is kept now.
+    Masked,
     /// The next final records of a chain, and where its watcher goes on.
     Records {
         /// The chain.
@@ -66,16 +73,34 @@ pub struct Progress {
     pub escrow_due: Option<u64>,
     /// The key that decisions are verified with, compressed, where a decision made another one than the group's first.
     pub decided_key: Option<[u8; 96]>,
-    /// The sequence of the last output that the driver has taken in: applied, or found to be set aside already.
+    /// The sequence of the last output that the driver has taken in: applied, found to be set aside already, or waiting for
+    /// a mask.
     pub read: u64,
     /// How often the driver has gone back since the start.
     pub rewinds: u64,
+    /// The output that waits for the mask of its sender, and everything behind it.
+    pub unmasked: Option<Unmasked>,
     /// The group's keys as of the places of what can still be derived, of which `decided_key` is one ([`keys_to_come`]).
     ///
     /// [`keys_to_come`]: lockstep_core::derive::Core::keys_to_come
     pub keys_to_come: Arc<[Option<FixedBytes<96>>]>,
     /// Number of turns since the start: it changes whenever anything was persisted.
     pub turn: u64,
+}
+
+/// An output whose sender must be masked before it is applied, and who else will have to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmasked {
+    /// The output.
+    pub output: Uuid,
+    /// Its sequence.
+    pub sequence: u64,
+    /// The private process and the sender.
+    pub pair: MaskPair,
+    /// Those that outputs behind it will need, as far as can be said before it is applied.
+    pub following: Arc<[MaskPair]>,
+    /// The group's key in force there.
+    pub key: PublicKey,
 }
 
 /// One member's derived state and the store behind it.
@@ -87,6 +112,9 @@ pub struct Driver {
     store: Store,
     /// Position of the next record of each chain.
     positions: BTreeMap<ChainId, u64>,
+    /// Taken in and not applied: the first one waits for the mask of its sender.
+    pending: VecDeque<Output>,
+    unmasked: Option<Unmasked>,
     progress: watch::Sender<Progress>,
     addresses: watch::Sender<Arc<Addresses>>,
     late: watch::Sender<Vec<SetAside>>,
@@ -114,7 +142,11 @@ impl Replayed {
             let Some((last, _)) = page.last() else { break };
             position = *last;
             for (_, output) in &page {
-                if let Some(step) = machine.apply(output)? {
+                let memo = machine.read(output);
+                if tell_masks(&mut machine, store, output, &memo).await?.is_some() {
+                    return Err(StoreError::Corrupt { what: "mask of an applied output's sender" }.into());
+                }
+                if let Some(step) = machine.apply_read(output, &memo)? {
                     applied = step.checkpoint.sequence;
                     ledger_time = output.created_at.max(ledger_time);
                     named.extend(step.derived);
@@ -171,11 +203,13 @@ impl Driver {
             keys_to_come,
             read: sequence,
             rewinds: 0,
+            unmasked: None,
             turn: 0,
         });
         let (addresses, _) = watch::channel(Arc::new(Addresses::of(machine.core())));
         let (late, _) = watch::channel(set_aside(&machine));
-        Ok(Self { machine, memo, store, positions, progress, addresses, late })
+        let (pending, unmasked) = (VecDeque::new(), None);
+        Ok(Self { machine, memo, store, positions, pending, unmasked, progress, addresses, late })
     }
 
     /// How far the driver has come, now and from now on.
@@ -225,9 +259,14 @@ impl Driver {
             match input {
                 Input::Outputs { after, outputs } if after == read => {
                     read = outputs.last().map_or(read, |output| output.sequence);
-                    self.apply(outputs, &mut commit)?;
+                    self.pending.extend(outputs);
+                    self.apply(&mut commit).await?;
                 }
                 Input::Outputs { after, .. } => debug!(after, read, "outputs of before the driver went back"),
+                Input::Masked => {
+                    self.unmasked = None;
+                    self.apply(&mut commit).await?;
+                }
                 Input::Late(outputs) => self.put_aside(outputs, &mut commit).await?,
                 Input::Rewind { first, aside } => {
                     // Nothing of this turn is persisted yet, and what goes back goes back by itself.
@@ -267,6 +306,7 @@ impl Driver {
         });
         self.progress.send_modify(|progress| {
             progress.read = read;
+            progress.unmasked = self.unmasked.clone();
             progress.escrow_due = escrow_due;
             progress.decided_key = decided_key;
             progress.keys_to_come = keys_to_come;
@@ -286,16 +326,30 @@ impl Driver {
         }
     }
 
-    fn apply(&mut self, outputs: Vec<Output>, commit: &mut Commit) -> Result<(), DriverError> {
-        for output in outputs {
+    /// Applies what is taken in, up to an output whose sender has no mask yet.
+    async fn apply(&mut self, commit: &mut Commit) -> Result<(), DriverError> {
+        while self.unmasked.is_none()
+            && let Some(output) = self.pending.pop_front()
+        {
+            let (id, sequence) = (output.id, output.sequence);
             // Members that set it aside met it behind their cursor; here it comes in its place, and must wait all the same.
             if self.machine.core().is_late(&output.id) {
-                debug!(output = %output.id, sequence = output.sequence, "set aside already");
+                debug!(output = %id, sequence, "set aside already");
                 continue;
             }
-            let step = self.machine.apply(&output)?;
+            let memo = self.machine.read(&output);
+            if let Some((pair, key)) = tell_masks(&mut self.machine, &self.store, &output, &memo).await? {
+                debug!(output = %id, sequence, process = %pair.process, "waits for the mask of its sender");
+                let following = self.following(pair, &key).await?;
+                let pairs = iter::once(pair).chain(following.iter().copied());
+                commit.unmasked.extend(pairs.map(|pair| (pair, key.compress())));
+                self.unmasked = Some(Unmasked { output: id, sequence, pair, following, key });
+                self.pending.push_front(output);
+                return Ok(());
+            }
+            let step = self.machine.apply_read(&output, &memo)?;
             for (id, class) in step.iter().flat_map(|step| &step.classes) {
-                info!(output = %id, sequence = output.sequence, class = ?class, asset = %output.asset,
+                info!(output = %id, sequence, class = ?class, asset = %output.asset,
                     amount = %output.amount, "output applied");
             }
             commit.steps.push((output, step));
@@ -303,11 +357,27 @@ impl Driver {
         Ok(())
     }
 
+    /// The senders without a mask of what is taken in behind `first`. They are asked for together, so that many new senders
+    /// wait once and not each for itself. Should one turn out to need no mask, or one under another key, what is made for it is
+    /// not used.
+    async fn following(&self, first: MaskPair, key: &PublicKey) -> Result<Arc<[MaskPair]>, DriverError> {
+        let mut following = Vec::new();
+        for output in self.pending.iter().take(LOOK_AHEAD).filter(|output| !self.machine.core().is_late(&output.id)) {
+            let Some(pair) = self.machine.unmasked(output, &self.machine.read(output)) else { continue };
+            let is_known = pair == first || following.contains(&pair);
+            if !is_known && !matches!(self.store.mask(&pair, &key.compress()).await?, Some(MaskRow::Made(_))) {
+                following.push(pair);
+            }
+        }
+        Ok(following.into())
+    }
+
     /// Sets outputs aside. Some are brought again after each start, or by more than one task.
     async fn put_aside(&mut self, outputs: Vec<Output>, commit: &mut Commit) -> Result<(), DriverError> {
         for output in outputs {
-            let is_new = !commit.steps.iter().any(|(other, _)| other.id == output.id);
-            if !is_new || self.store.output(output.id).await?.is_some() {
+            let mut taken = commit.steps.iter().map(|(other, _)| other).chain(&self.pending);
+            let is_taken = taken.any(|other| other.id == output.id);
+            if is_taken || self.store.output(output.id).await?.is_some() {
                 continue;
             }
             warn_of_late(&output);
@@ -337,6 +407,7 @@ impl Driver {
             return Err(DriverError::Rewound { first });
         }
         (self.machine, self.positions) = (machine, positions);
+        (self.pending, self.unmasked) = (VecDeque::new(), None);
         let (escrow_due, decided_key) = (escrow_due(&self.machine), decided_key(&self.machine));
         let keys_to_come = self.machine.core().keys_to_come().into();
         self.late.send_replace(set_aside(&self.machine));
@@ -349,6 +420,7 @@ impl Driver {
                 keys_to_come,
                 read: sequence,
                 rewinds: progress.rewinds.wrapping_add(1),
+                unmasked: None,
                 turn: progress.turn.wrapping_add(1),
             };
         });
@@ -372,6 +444,25 @@ impl Driver {
         commit.cursors.push((chain, cursor));
         Ok(())
     }
+}
+
+/// Tells the machine the masks that `output` needs, as far as they are kept. The first sender without one, and the group's key
+/// in force.
+async fn tell_masks(
+    machine: &mut Machine,
+    store: &Store,
+    output: &Output,
+    memo: &Memo,
+) -> Result<Option<(MaskPair, PublicKey)>, DriverError> {
+    while let Some(pair) = machine.unmasked(output, memo) {
+        let key = *machine.key().ok_or(DriverError::NoKey(pair.process))?;
+        let Some(MaskRow::Made(signature)) = store.mask(&pair, &key.compress()).await? else {
+            return Ok(Some((pair, key)));
+        };
+        let signature = Signature::from_bytes(&signature).map_err(|_| StoreError::Corrupt { what: "mask" })?;
+        machine.mask(pair, masked(&signature));
+    }
+    Ok(None)
 }
 
 fn warn_of_late(output: &Output) {
@@ -401,6 +492,9 @@ pub enum DriverError {
     /// The inputs contradict each other.
     #[error("contradiction in what was read")]
     Machine(#[from] MachineError),
+    /// A private process of a group without a key.
+    #[error("process {0} is private, and the group has no key to mask its senders with")]
+    NoKey(Uuid),
     /// The store refused.
     #[error("the driver cannot persist a turn")]
     Store(#[from] StoreError),
@@ -424,7 +518,10 @@ impl DriverError {
         match self {
             Self::Machine(_) | Self::History { .. } => true,
             Self::Store(error) => error.is_contradiction(),
-            Self::Rules(_) | Self::Rewound { .. } => false,
+            Self::Rules(_) | Self::NoKey(_) | Self::Rewound { .. } => false,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

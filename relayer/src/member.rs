@@ -31,6 +31,7 @@ use crate::exit::Exit;
 use crate::generations::Follower;
 use crate::govern::{Constitution, Governance};
 use crate::ledger::{KernelNodes, SafeApi, Watcher};
+use crate::masks::{MaskError, Masks};
 use crate::offer::{OfferError, Offers};
 use crate::payouts::{Owner, PayoutError, Payouts, Seeds};
 use crate::peer::{self, Directory, Local, PeerClient};
@@ -248,7 +249,9 @@ impl Parts {
         let governance = self.governance;
         let seeds = Seeds::new(Arc::clone(&self.group), self.signer.clone(), self.store.clone());
         let (store, checkpoints) = (self.store.clone(), self.checkpoints.clone());
-        let answers = Answers::new(store, checkpoints, seeds.clone(), governance.clone(), served, self.word, halt);
+        let masks = Masks::new(self.group.id(), self.signer.clone(), self.store.clone());
+        let secrets = (seeds.clone(), masks.clone());
+        let answers = Answers::new(store, checkpoints, secrets, governance.clone(), served, self.word, halt);
         let answers = Arc::new(answers);
         let guests = peer::ceremony_router(self.local.clone(), self.ceremonies.speaker());
         let router = peer::router(self.local, answers).merge(guests);
@@ -267,6 +270,8 @@ impl Parts {
         tasks.spawn("ledger.watcher", move |stop| async move {
             Ok(watch::ledger(watcher, pace, echo, to_driver, told, stop).await?)
         });
+        let (peers, news, to_driver) = (self.peers.clone(), progress.clone(), inputs.clone());
+        tasks.spawn("masks", move |stop| async move { Ok(masks.run(peers, news, to_driver, stop).await?) });
         let (govern, peers) = (governance.clone(), self.peers.clone());
         tasks.spawn("govern", move |stop| async move { Ok(govern.run(peers, stop).await?) });
         let owner = Owner {
@@ -438,6 +443,7 @@ fn is_contradiction(error: &(dyn Error + 'static)) -> bool {
         || error.downcast_ref::<DriverError>().is_some_and(DriverError::is_contradiction)
         || error.downcast_ref::<CheckpointError>().is_some_and(CheckpointError::is_contradiction)
         || error.downcast_ref::<PayoutError>().is_some_and(PayoutError::is_contradiction)
+        || error.downcast_ref::<MaskError>().is_some_and(MaskError::is_contradiction)
         || error.downcast_ref::<OfferError>().is_some_and(OfferError::is_contradiction)
         || error.downcast_ref::<ChainError>().is_some_and(ChainError::is_contradiction)
         || error.downcast_ref::<DivergenceError>().is_some_and(DivergenceError::is_contradiction)

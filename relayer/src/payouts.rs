@@ -37,7 +37,7 @@ use crate::world::ledger::{IssueKeys, LedgerFault, ReadKernel, SendTransaction, 
 use crate::world::peer::PullPayouts;
 
 pub use error::PayoutError;
-pub use seeds::{SeedRefusal, Seeds};
+pub use seeds::Seeds;
 
 use pace::Pace;
 use step::{Moved, Steps};

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::world::doubt::HistoryAt;
-use crate::world::peer::{SeedPart, SeedQuestion};
+use crate::world::peer::{MaskQuestion, SecretPart, SeedQuestion};
 use crate::world::witness::GuardHead;
 
 pub use client::{Fault, PeerClient, PeerError};
@@ -241,7 +241,10 @@ pub trait AnswerPeers: Send + Sync + 'static {
         &self,
         from: &IdentityKey,
         question: SeedQuestion,
-    ) -> impl Future<Output = Result<Option<SeedPart>, AnswerError>> + Send;
+    ) -> impl Future<Output = Result<Option<SecretPart>, AnswerError>> + Send;
+
+    /// What this member gives of the mask of a sender of a private process, where it has met that sender in a payment.
+    fn mask(&self, question: MaskQuestion) -> impl Future<Output = Result<Option<SecretPart>, AnswerError>> + Send;
 
     /// What this member's operator approved, and its parts of signatures over that, given only behind a guard row.
     fn governance(

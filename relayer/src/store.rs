@@ -9,6 +9,7 @@ mod governance;
 mod guards;
 mod inputs;
 mod lease;
+mod masks;
 mod payouts;
 mod promises;
 mod reads;
@@ -36,6 +37,7 @@ pub use governance::{ActedDecision, GroupSigned, ProposalRow, SigningSwitch};
 pub use guards::{GuardError, LogError, Pledge, Restored};
 pub use inputs::{Commit, Replay};
 pub use lease::{BEAT, Holder, LeaseError};
+pub use masks::MaskRow;
 pub use payouts::{OpenPayout, Payload};
 pub use reads::{MailboxRow, QueuedMessage, StepRow};
 
@@ -220,6 +222,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
         (5, "lease", include_str!("../../migrations/sqlite/0005_lease.sql")),
         (6, "erasures", include_str!("../../migrations/sqlite/0006_erasures.sql")),
         (7, "seeds", include_str!("../../migrations/sqlite/0007_seeds.sql")),
+        (8, "masks", include_str!("../../migrations/sqlite/0008_masks.sql")),
     ];
     let newest = sources.map(|(version, ..)| version).into_iter().max();
     let migrations = sources.map(|(version, name, sql)| {

@@ -50,6 +50,8 @@ pub struct Options {
     pub liars: u8,
     /// Members come and go, up to three times.
     pub members_change: bool,
+    /// The process of the first developer sees masks in the place of its users.
+    pub has_private: bool,
     /// How an honest member (or its disk) breaks the discipline; the run must fail then.
     pub fault: Option<Fault>,
     /// Prints what happens.
@@ -57,9 +59,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// A run of `seed` as the group must bear it: one liar, sound disks.
+    /// A run of `seed` as the group must bear it: one liar, sound disks. Every third world has a private process.
     pub const fn of_seed(seed: u64) -> Self {
-        Self { seed, steps: STEPS, liars: 1, members_change: true, fault: None, verbose: false }
+        let has_private = seed % 3 == 2;
+        Self { seed, steps: STEPS, liars: 1, members_change: true, has_private, fault: None, verbose: false }
     }
 }
 
@@ -84,11 +87,13 @@ pub enum Fault {
     PublicRequestsOnly,
     /// A member that gives its part of a seed before it has seen the proof that the attempt before is dead.
     GivesSeedsAhead,
+    /// A member that gives its part of a mask before it has met the sender in its place.
+    GivesMasksAhead,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ForgetsGuards,
         Self::SpeaksFirst,
         Self::SignsUnguarded,
@@ -98,6 +103,7 @@ impl Fault {
         Self::ReadsPastSwitch,
         Self::PublicRequestsOnly,
         Self::GivesSeedsAhead,
+        Self::GivesMasksAhead,
     ];
 }
 

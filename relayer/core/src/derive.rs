@@ -23,7 +23,7 @@ mod inbound;
 mod ledger;
 mod outbound;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{B256, FixedBytes};
 use uuid::Uuid;
@@ -39,10 +39,11 @@ pub use self::outbound::{Outbound, Record};
 use self::inbound::Arrival;
 use self::ledger::Ledger;
 use self::outbound::{Lane, Reading};
-use crate::operation::Memo;
+use crate::mask::MaskPair;
+use crate::operation::{Decision, DecisionBody, Memo, MemoKind};
 use crate::output::Output;
 use crate::trace::ChainId;
-use crate::{Amount, AssetId, Mix};
+use crate::{Account, Amount, AssetId, Mix};
 
 /// One member's view. After an error it stays halted and answers every call that would change it with that error: what
 /// it was given contradicts itself, and a person must look.
@@ -75,6 +76,40 @@ impl Core {
     /// When the sequence is not above the last one, or a number leaves its range.
     pub fn apply(&mut self, output: &Output, memo: &Memo) -> Result<Vec<Applied>, DeriveError> {
         self.unless_halted(|core| core.apply_in_order(output, memo))
+    }
+
+    /// The sender whose mask has to be told to [`Core::mask`] before `output` can be applied: one of a private process that
+    /// has not been seen there. Ask until it is `None`, for a decision may admit outputs that need more.
+    pub fn unmasked(&self, output: &Output, memo: &Memo) -> Option<MaskPair> {
+        if output.late {
+            return None;
+        }
+        let (mut next, mut numbers) = (Some((output, memo)), BTreeSet::new());
+        while let Some((output, memo)) = next {
+            let pair = self.ledger.unmasked(Arrival { output, memo, place: output.sequence });
+            if pair.is_some() {
+                return pair;
+            }
+            // An admitted output may be a decision that admits another one.
+            let (number, admitted) = self.admits(output, memo)?;
+            next = numbers.insert(number).then(|| self.ledger.late.get(&admitted)).flatten().map(|(o, memo)| (o, memo));
+        }
+        None
+    }
+
+    /// The number of the decision that `output` would act as, and the output that it admits.
+    fn admits(&self, output: &Output, memo: &Memo) -> Option<(u64, Uuid)> {
+        let MemoKind::Decision(Decision { number, valid: true, body: DecisionBody::Admit { output: admitted } }) =
+            &memo.kind
+        else {
+            return None;
+        };
+        (!self.ledger.is_passed_over(output) && !self.has_acted(*number)).then_some((*number, *admitted))
+    }
+
+    /// The account that a private process sees for a sender, as the group made it ([`crate::mask`]).
+    pub fn mask(&mut self, pair: MaskPair, masked: Account) {
+        self.ledger.masks.insert(pair, masked);
     }
 
     fn apply_in_order(&mut self, output: &Output, memo: &Memo) -> Result<Vec<Applied>, DeriveError> {

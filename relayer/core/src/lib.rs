@@ -21,6 +21,7 @@ pub mod group;
 pub mod history;
 pub mod machine;
 pub mod mailbox;
+pub mod mask;
 pub mod message;
 pub mod mixin;
 pub mod operation;

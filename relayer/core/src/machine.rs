@@ -10,12 +10,14 @@ use alloy_primitives::{Address, B256};
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::Account;
 use crate::bls::{BlsError, PublicKey};
 use crate::checkpoint::Checkpoint;
 use crate::derive::{Applied, Class, Config, ConfigError, Core, DeriveError, Derived, Effect, Record, Registered};
 use crate::frontier::{Frontier, FrontierError, NodeChange, NodePlace, state_leaf};
 use crate::history;
 use crate::mailbox::{Mailbox, MailboxError, MailboxPlace};
+use crate::mask::MaskPair;
 use crate::message::{MessageKind, Posted};
 use crate::operation::{Memo, MemoRules};
 use crate::output::Output;
@@ -147,13 +149,40 @@ impl Machine {
         self.history
     }
 
+    /// What the next output asks for, with the group's key in force.
+    pub fn read(&self, output: &Output) -> Memo {
+        Memo::of(output, &self.rules.memo)
+    }
+
+    /// The sender whose mask [`Machine::mask`] has to be told before `output` can be applied ([`Core::unmasked`]).
+    pub fn unmasked(&self, output: &Output, memo: &Memo) -> Option<MaskPair> {
+        self.core.unmasked(output, memo)
+    }
+
+    /// The group's key in force at the next output; `None` for rules without one.
+    pub const fn key(&self) -> Option<&PublicKey> {
+        self.rules.memo.group_key.as_ref()
+    }
+
+    /// The account that a private process sees for a sender.
+    pub fn mask(&mut self, pair: MaskPair, masked: Account) {
+        self.core.mask(pair, masked);
+    }
+
     /// Applies one output. `None`: it is a late one that waits for a decision, and nothing changed that is signed.
     ///
     /// # Errors
     /// Each is a contradiction: the caller halts.
     pub fn apply(&mut self, output: &Output) -> Result<Option<Step>, MachineError> {
-        let memo = Memo::of(output, &self.rules.memo);
-        let applied = self.core.apply(output, &memo)?;
+        self.apply_read(output, &self.read(output))
+    }
+
+    /// The same, with what [`Machine::read`] made of the output right before.
+    ///
+    /// # Errors
+    /// As [`Machine::apply`].
+    pub fn apply_read(&mut self, output: &Output, memo: &Memo) -> Result<Option<Step>, MachineError> {
+        let applied = self.core.apply(output, memo)?;
         let Some(sequence) = applied.first().map(|first| first.sequence) else {
             self.late.insert(output.id, output.clone());
             return Ok(None);

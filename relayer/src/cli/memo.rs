@@ -68,6 +68,9 @@ pub struct RegistrationArgs {
     /// What becomes of a call that fails
     #[arg(long, value_enum, default_value_t = PolicyArg::Refund)]
     pub policy: PolicyArg,
+    /// The contract sees an account of its own for each user, which nobody can trace to the user or to another contract
+    #[arg(long)]
+    pub private: bool,
 }
 
 /// A [`Policy`] on the command line.
@@ -88,7 +91,8 @@ impl RegistrationArgs {
             PolicyArg::Park => Policy::Park,
             PolicyArg::Strict => Policy::Strict,
         };
-        Registration { chain: self.chain, address: self.address, private: false, policy, gas: self.gas, assets: None }
+        let Self { chain, address, gas, private, .. } = *self;
+        Registration { chain, address, private, policy, gas, assets: None }
     }
 }
 

@@ -54,9 +54,21 @@ impl Network {
     /// # Errors
     /// When the payment fails or the registration does not come alive in time.
     pub async fn register(&self, owner: &str, address: Address) -> Result<Paid> {
+        self.register_as(owner, address, false).await
+    }
+
+    /// The same, for a process that sees masks in the place of its users.
+    ///
+    /// # Errors
+    /// As [`Network::register`].
+    pub async fn register_private(&self, owner: &str, address: Address) -> Result<Paid> {
+        self.register_as(owner, address, true).await
+    }
+
+    async fn register_as(&self, owner: &str, address: Address, private: bool) -> Result<Paid> {
         let process = self.user(owner)?;
         let registration =
-            Registration { chain: CHAIN, address, private: false, policy: Policy::Refund, gas: CALL_GAS, assets: None };
+            Registration { chain: CHAIN, address, private, policy: Policy::Refund, gas: CALL_GAS, assets: None };
         let memo = Operation::register(process, &registration)?.encode()?;
         let fee = self.group.fee().amount;
         let paid = self.pay(&self.as_user(owner)?, AssetId::from_uuid(XIN), fee, memo).await?;

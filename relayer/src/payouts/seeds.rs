@@ -12,27 +12,25 @@
 //! those who have than may be faulty. Nothing of it is logged.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use lockstep_core::bls::{PartialSignature, PublicKey, RecoverError, Signature};
+use lockstep_core::bls::{PublicKey, Signature};
 use lockstep_core::derive::Derived;
 use lockstep_core::group::Group;
 use lockstep_core::group::roster::Roster;
 use lockstep_core::payout::{SEED_DST, Seed, seed_digest};
 use lockstep_core::{B256, Uuid};
-use thiserror::Error;
 use tracing::{debug, warn};
 
 use super::PayoutError;
 use super::origin::address_of;
 use super::step::Job;
+use crate::secrets::{Refusal, SHARINGS_MAX, Secrets, Wanted};
 use crate::signer::Signer;
 use crate::store::{Store, StoreError};
-use crate::world::peer::{PullPayouts, Seat, SeedPart, SeedQuestion};
+use crate::world::peer::{PullPayouts, SecretPart, SeedQuestion};
 
-/// Sharings of a key that are tried: the one that signs, and the one before, whose members may not know it yet.
-const SHARINGS_MAX: usize = 2;
 /// Payouts of others of which it is remembered who asked for a later attempt.
 const VOUCHED_MAX: usize = 4_096;
 
@@ -43,26 +41,13 @@ type Vouchers = BTreeMap<[u8; 32], u32>;
 #[derive(Clone, Debug)]
 pub struct Seeds {
     group: Arc<Group>,
-    signer: Signer,
+    secrets: Secrets,
     store: Store,
-    /// Seats that once gave something wrong: their parts are used last and checked first, and it is said once.
-    suspects: Arc<Mutex<BTreeSet<Seat>>>,
     /// Of payouts whose coins this member cannot spend: the latest attempt that is open to each who asked. A restart may forget
     /// it, for they ask again.
     vouchers: Arc<Mutex<BTreeMap<Uuid, Vouchers>>>,
     /// Keys of whose holders nothing is known here: said once.
     strangers: Arc<Mutex<BTreeSet<[u8; 96]>>>,
-}
-
-/// Why nothing is given, where that says nothing about the attempt.
-#[derive(Debug, Error)]
-pub enum SeedRefusal {
-    /// Its operator stopped this member.
-    #[error("this member signs nothing, as its operator said")]
-    Stopped,
-    /// The store, or a history other than the group's.
-    #[error("this member cannot say")]
-    Store(#[from] StoreError),
 }
 
 /// What came of looking for a seed.
@@ -76,20 +61,11 @@ pub(super) enum Sought {
     Waits,
 }
 
-/// What members said.
-#[derive(Debug, Default)]
-struct Heard {
-    whole: Option<Signature>,
-    parts: Vec<PartialSignature>,
-    /// All of them answered, and none gave anything.
-    is_nowhere: bool,
-}
-
 impl Seeds {
     /// The seeds of the payouts in `store`, with the shares of `signer`.
     pub fn new(group: Arc<Group>, signer: Signer, store: Store) -> Self {
-        let (suspects, vouchers, strangers) = Default::default();
-        Self { group, signer, store, suspects, vouchers, strangers }
+        let (vouchers, strangers) = Default::default();
+        Self { group, secrets: Secrets::new(signer, "seed", SEED_DST), store, vouchers, strangers }
     }
 
     /// What a member is given of the seed of an attempt: all of it where it is known here, else this member's part under its
@@ -98,14 +74,14 @@ impl Seeds {
     /// # Errors
     /// A member that was stopped, for nobody must take its silence for word that it knows nothing; what the store reports; a
     /// history other than the group's, as [`Signer::share_of`].
-    pub async fn answer(&self, asker: &[u8; 32], question: SeedQuestion) -> Result<Option<SeedPart>, SeedRefusal> {
+    pub async fn answer(&self, asker: &[u8; 32], question: SeedQuestion) -> Result<Option<SecretPart>, Refusal> {
         let SeedQuestion { trace, attempt, roster, .. } = question;
         if self.store.signing_stopped().await?.is_some() {
-            return Err(SeedRefusal::Stopped);
+            return Err(Refusal::Stopped);
         }
         let Some((derived, attempts)) = self.store.payout(trace).await? else { return Ok(None) };
         let Some(address) = address_of(&self.store, &self.group, &derived).await? else { return Ok(None) };
-        if !self.signer.rosters().may_spend(asker, address) {
+        if !self.signer().rosters().may_spend(asker, address) {
             debug!(payout = %trace, "a member that cannot spend its coins asked for a seed");
             return Ok(None);
         }
@@ -114,20 +90,20 @@ impl Seeds {
         }
         let key = self.key_of(&derived)?;
         if let Some(signature) = self.store.seed((trace, attempt), &key.compress()).await? {
-            return Ok(Some(SeedPart::Whole { signature }));
+            return Ok(Some(SecretPart::Whole { signature }));
         }
-        let sharings = self.signer.rosters().sharings(&key);
+        let sharings = self.signer().rosters().sharings(&key);
         let Some(roster) = sharings.iter().find(|sharing| sharing.digest() == roster) else { return Ok(None) };
         let digest = seed_digest(&self.group.id(), trace, attempt);
-        let part = self.own_part(roster, &digest).await?;
-        Ok(part.map(|part| SeedPart::Part { signature: part.signature }))
+        let part = self.secrets.own_part(roster, &digest).await?;
+        Ok(part.map(|part| SecretPart::Part { signature: part.signature }))
     }
 
     /// Whether so many who can spend the coins have this attempt open that one of them must be honest. Only where this member
     /// itself cannot spend them, and so cannot look for the proof.
     fn is_vouched(&self, asker: &[u8; 32], question: SeedQuestion, address: u32) -> bool {
         let SeedQuestion { trace, attempt, is_open, .. } = question;
-        let spenders = self.signer.rosters().spenders(address);
+        let spenders = self.signer().rosters().spenders(address);
         let Some(spenders) = spenders.filter(|spenders| is_open && spenders.own.is_none()) else { return false };
         let faulty = spenders.group.members().len().saturating_sub(spenders.threshold);
         let mut vouchers = self.vouchers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,12 +120,11 @@ impl Seeds {
     fn key_of(&self, derived: &Derived) -> Result<PublicKey, StoreError> {
         let decided = derived.key.as_ref().map(|key| PublicKey::from_bytes(key.as_slice())).transpose();
         let decided = decided.map_err(|_| StoreError::Corrupt { what: "key of a derived transaction" })?;
-        Ok(decided.unwrap_or_else(|| *self.signer.rosters().genesis().key().key()))
+        Ok(decided.unwrap_or_else(|| *self.signer().rosters().genesis().key().key()))
     }
 
-    async fn own_part(&self, roster: &Roster, digest: &B256) -> Result<Option<PartialSignature>, StoreError> {
-        let share = self.signer.share_of(roster).await?;
-        Ok(share.map(|share| share.sign(digest.as_slice(), SEED_DST)))
+    const fn signer(&self) -> &Signer {
+        self.secrets.signer()
     }
 
     /// The seed of an attempt: as kept, as another member has it, or from t parts. What is found is verified, and kept. Of an
@@ -167,21 +142,25 @@ impl Seeds {
         }
         let digest = seed_digest(&self.group.id(), open.id, attempt);
         let is_open = attempt <= open.attempts.number() && self.store.signing_stopped().await?.is_none();
-        let sharings = self.signer.rosters().sharings(&key);
+        let sharings = self.signer().rosters().sharings(&key);
         // Who holds the shares may be unknown here, to who left before a fresh key. Others who can spend the coins know.
         let is_known = !sharings.is_empty();
         let sharings = sharings.iter().map(Some).take(SHARINGS_MAX).chain((!is_known).then_some(None));
         let mut is_nowhere = is_known;
         for roster in sharings.map(|roster| roster.map(Arc::as_ref)) {
             let own = match roster {
-                Some(roster) if is_open => self.own_part(roster, &digest).await?,
+                Some(roster) if is_open => self.secrets.own_part(roster, &digest).await?,
                 Some(_) | None => None,
             };
             let question =
                 SeedQuestion { trace: open.id, attempt, is_open, roster: roster.map_or(B256::ZERO, Roster::digest) };
-            let heard = self.pull(open, (question, &digest), (&key, roster), own, peers).await;
+            let mut seats: BTreeSet<_> = roster.map(|roster| self.secrets.holders(roster)).unwrap_or_default();
+            // They may have made it already.
+            seats.extend(open.set.others.iter().copied());
+            let wanted = Wanted { digest: &digest, key: &key, roster, patience: Duration::MAX };
+            let heard = self.secrets.gather(wanted, own, seats, |seat| peers.pull_seed(seat, question)).await?;
             is_nowhere &= heard.is_nowhere;
-            let Some(signature) = self.complete(open, roster, &digest, heard)? else { continue };
+            let Some(signature) = heard.signature else { continue };
             self.store.save_seed((open.id, attempt), &key.compress(), &signature.compress()).await?;
             debug!(payout = %open.id, attempt, "the seed of its keys is known");
             return Ok(Sought::Found(Seed::of_signature(&signature)));
@@ -192,89 +171,5 @@ impl Seeds {
                  member that can spend its coins knows its seed: put the generation-<g>.toml of that key into the folder");
         }
         Ok(if is_nowhere { Sought::Nowhere } else { Sought::Waits })
-    }
-
-    /// Asks those who hold shares, and those who may have made the seed already, for they can spend the coins too.
-    async fn pull<P: PullPayouts>(
-        &self,
-        open: &Job,
-        (question, digest): (SeedQuestion, &B256),
-        (key, roster): (&PublicKey, Option<&Roster>),
-        own: Option<PartialSignature>,
-        peers: &P,
-    ) -> Heard {
-        let holders = roster.into_iter().flat_map(|roster| {
-            let (generation, own) = (roster.generation(), self.signer.rosters().index_in(roster));
-            let others = roster.members().iter().map(|member| member.index).filter(move |index| Some(*index) != own);
-            others.map(move |index| Seat { generation, index })
-        });
-        let seats: BTreeSet<_> = holders.chain(open.set.others.iter().copied()).collect();
-        let ask = |seat: Seat| async move { (seat, peers.pull_seed(seat, question).await) };
-        let mut answers: FuturesUnordered<_> = seats.into_iter().map(ask).collect();
-        let mut heard = Heard { parts: own.into_iter().collect(), is_nowhere: true, ..Heard::default() };
-        while let Some((seat, answer)) = answers.next().await {
-            match answer {
-                Ok(None) => {}
-                Err(error) => {
-                    heard.is_nowhere = false;
-                    debug!(member = seat.index, payout = %open.id, error, "no part of a seed");
-                }
-                Ok(Some(SeedPart::Whole { signature })) => match Signature::from_bytes(&signature) {
-                    Ok(signature) if key.verify(digest.as_slice(), SEED_DST, &signature) => {
-                        return Heard { whole: Some(signature), ..heard };
-                    }
-                    Ok(_) | Err(_) => self.suspect(seat),
-                },
-                Ok(Some(SeedPart::Part { signature })) => {
-                    heard.is_nowhere = false;
-                    let Some(roster) = roster.filter(|roster| roster.generation() == seat.generation) else { continue };
-                    heard.parts.push(PartialSignature { index: seat.index, signature });
-                    if self.trusted(&heard.parts, seat.generation) >= usize::from(roster.key().threshold()) {
-                        return heard;
-                    }
-                }
-            }
-        }
-        heard
-    }
-
-    fn complete(
-        &self,
-        open: &Job,
-        roster: Option<&Roster>,
-        digest: &B256,
-        heard: Heard,
-    ) -> Result<Option<Signature>, PayoutError> {
-        let Some(roster) = roster.filter(|_| heard.whole.is_none()) else { return Ok(heard.whole) };
-        let generation = roster.generation();
-        let of_roster = |seat: &Seat| (seat.generation == generation).then_some(seat.index);
-        let suspects = self.suspects().iter().filter_map(of_roster).collect();
-        let recovered = roster.key().recover(digest.as_slice(), SEED_DST, &heard.parts, &suspects);
-        let (signature, culprits) = match recovered {
-            Ok(recovered) => (Some(recovered.signature), recovered.culprits),
-            Err(RecoverError::TooFew { need, good, culprits }) => {
-                debug!(payout = %open.id, good, need, "too few parts of a seed yet");
-                (None, culprits)
-            }
-            Err(error @ RecoverError::Inconsistent) => return Err(error.into()),
-        };
-        culprits.into_iter().for_each(|index| self.suspect(Seat { generation, index }));
-        Ok(signature)
-    }
-
-    /// How many parts come from members that never gave a wrong one.
-    fn trusted(&self, parts: &[PartialSignature], generation: u32) -> usize {
-        let suspects = self.suspects();
-        parts.iter().filter(|part| !suspects.contains(&Seat { generation, index: part.index })).count()
-    }
-
-    fn suspect(&self, seat: Seat) {
-        if self.suspects().insert(seat) {
-            warn!(member = seat.index, generation = seat.generation, "member gave a wrong part of a seed");
-        }
-    }
-
-    fn suspects(&self) -> MutexGuard<'_, BTreeSet<Seat>> {
-        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

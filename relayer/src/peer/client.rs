@@ -9,16 +9,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::secret;
+use super::secret::Subject;
 use super::signature::{self, Nonce, RequestParts, SIGNATURE, SignatureError, Signed};
 use super::wire::{
-    AskCeremony, AskHistory, AskPartial, AskPayout, AskSeed, AskStatus, CEREMONY, GOVERNANCE, HISTORY, PARTIAL,
-    PAYOUT_HASH, PAYOUT_SEED, PAYOUT_SIGNATURE, PayoutHash, PayoutSeed, PayoutSignatures, Refusal, STATUS,
+    AskCeremony, AskHistory, AskMask, AskPartial, AskPayout, AskSeed, AskStatus, CEREMONY, GOVERNANCE, HISTORY, MASK,
+    PARTIAL, PAYOUT_HASH, PAYOUT_SEED, PAYOUT_SIGNATURE, PayoutHash, PayoutSignatures, Refusal, STATUS, SealedPart,
 };
 use crate::http::{HttpError, http_client, read_body};
 use crate::world::chain::Cause;
 use crate::world::doubt::HistoryAt;
-use crate::world::peer::{PullPayouts, Seat, SeedPart, SeedQuestion};
+use crate::world::peer::{MaskQuestion, PullPayouts, Seat, SecretPart, SeedQuestion};
 
 use super::{
     AskGovernance, BODY_MAX, CeremonyPage, Directory, GovernanceAnswer, IdentityKey, InputSignature, Local, Partial,
@@ -103,12 +103,33 @@ impl PeerClient {
     ///
     /// # Errors
     /// See [`PeerError::fault`].
-    pub async fn pull_payout_seed(&self, member: u8, question: SeedQuestion) -> Result<Option<SeedPart>, PeerError> {
+    pub async fn pull_payout_seed(&self, member: u8, question: SeedQuestion) -> Result<Option<SecretPart>, PeerError> {
         let peer = self.seat(member)?;
         let (ask, group_id) = (AskSeed::from(question), self.local.directory().group_id());
-        let Some(answer) = self.ask::<PayoutSeed>(&peer, PAYOUT_SEED, &ask).await? else { return Ok(None) };
-        let opened = secret::open(&group_id, &ask, &answer, &self.local.identity);
-        opened.map(Some).ok_or_else(|| PeerError::wrong_answer(&peer))
+        self.ask_secret(&peer, PAYOUT_SEED, &ask, ask.subject(&group_id)).await
+    }
+
+    /// What a member gives of the mask of a sender, or `None` while it gives nothing. It is not verified.
+    ///
+    /// # Errors
+    /// Where the member does not answer.
+    pub async fn pull_mask(&self, member: Seat, question: MaskQuestion) -> Result<Option<SecretPart>, Cause> {
+        let seated = self.of_generation(member.generation);
+        let peer = seated.seat(member.index)?;
+        let (ask, group_id) = (AskMask::from(question), self.local.directory().group_id());
+        Ok(self.ask_secret(&peer, MASK, &ask, ask.subject(&group_id)).await?)
+    }
+
+    async fn ask_secret(
+        &self,
+        peer: &Peer,
+        path: &'static str,
+        ask: &(impl Serialize + Sync),
+        subject: Subject,
+    ) -> Result<Option<SecretPart>, PeerError> {
+        let Some(answer) = self.ask::<SealedPart>(peer, path, ask).await? else { return Ok(None) };
+        let opened = subject.open(&answer, &self.local.identity);
+        opened.map(Some).ok_or_else(|| PeerError::wrong_answer(peer))
     }
 
     /// How far a member is.
@@ -214,7 +235,7 @@ impl PeerClient {
 }
 
 impl PullPayouts for PeerClient {
-    async fn pull_seed(&self, member: Seat, question: SeedQuestion) -> Result<Option<SeedPart>, Cause> {
+    async fn pull_seed(&self, member: Seat, question: SeedQuestion) -> Result<Option<SecretPart>, Cause> {
         let seated = self.of_generation(member.generation);
         Ok(seated.pull_payout_seed(member.index, question).await?)
     }

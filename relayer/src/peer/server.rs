@@ -19,11 +19,10 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::guard::{Guard, Refused};
-use super::secret;
 use super::signature::{self, GROUP, RequestParts, SIGNATURE, Signed, TO};
 use super::wire::{
-    AskCeremony, AskHistory, AskPartial, AskPayout, AskSeed, AskStatus, CEREMONY, GOVERNANCE, HISTORY, PARTIAL,
-    PAYOUT_HASH, PAYOUT_SEED, PAYOUT_SIGNATURE, PayoutHash, PayoutSignatures, Refusal, STATUS,
+    AskCeremony, AskHistory, AskMask, AskPartial, AskPayout, AskSeed, AskStatus, CEREMONY, GOVERNANCE, HISTORY, MASK,
+    PARTIAL, PAYOUT_HASH, PAYOUT_SEED, PAYOUT_SIGNATURE, PayoutHash, PayoutSignatures, Refusal, STATUS,
 };
 use super::{AnswerCeremony, AnswerError, AnswerPeers, AskGovernance, BODY_MAX, Local, Peer, WINDOW_S};
 
@@ -43,6 +42,7 @@ pub fn router<A: AnswerPeers>(local: Local, answers: Arc<A>) -> Router {
         .route(PAYOUT_HASH, post(payout_hash::<A>))
         .route(PAYOUT_SIGNATURE, post(payout_signature::<A>))
         .route(PAYOUT_SEED, post(payout_seed::<A>))
+        .route(MASK, post(mask::<A>))
         .route(GOVERNANCE, post(governance::<A>))
         .route(HISTORY, post(history::<A>))
         .route(STATUS, post(status::<A>))
@@ -112,7 +112,16 @@ async fn payout_seed<A: AnswerPeers>(State(server): Shared<A>, request: Request)
     let (answers, group_id) = (&server.answers, server.local.directory.group_id());
     let answer = async |from: Peer, ask: AskSeed| {
         let part = answers.payout_seed(from.key(), ask.question()).await?;
-        Ok(part.map(|part| secret::seal(&group_id, &ask, &part, &from.identity, &rand::random())))
+        Ok(part.map(|part| ask.subject(&group_id).seal(&part, &from.identity, &rand::random())))
+    };
+    server.handle_from(request, answer).await
+}
+
+async fn mask<A: AnswerPeers>(State(server): Shared<A>, request: Request) -> Response {
+    let (answers, group_id) = (&server.answers, server.local.directory.group_id());
+    let answer = async |from: Peer, ask: AskMask| {
+        let part = answers.mask(ask.question()).await?;
+        Ok(part.map(|part| ask.subject(&group_id).seal(&part, &from.identity, &rand::random())))
     };
     server.handle_from(request, answer).await
 }

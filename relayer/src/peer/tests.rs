@@ -5,11 +5,14 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use ed25519_dalek::SigningKey;
+use lockstep_core::Account;
 use lockstep_core::group::{Group, GroupFile};
+use lockstep_core::mask::MaskPair;
 
 use super::signature::{RequestParts, sign_request};
 use super::*;
 use crate::keys::tests::dealt;
+use crate::world::peer::Seat;
 
 const NOW: u64 = 1_700_000_000;
 
@@ -69,13 +72,21 @@ impl AnswerPeers for Fixed {
         &self,
         from: &IdentityKey,
         SeedQuestion { trace, attempt, roster, .. }: SeedQuestion,
-    ) -> Result<Option<SeedPart>, AnswerError> {
+    ) -> Result<Option<SecretPart>, AnswerError> {
         // The second member's, as everybody's who asks here.
         assert_eq!(from, dealt(4).members[1].identity.verifying_key().as_bytes());
         let signature = [u8::try_from(attempt).expect("small"); 48];
         Ok((!trace.is_nil()).then_some(match roster.is_zero() {
-            true => SeedPart::Whole { signature },
-            false => SeedPart::Part { signature },
+            true => SecretPart::Whole { signature },
+            false => SecretPart::Part { signature },
+        }))
+    }
+
+    async fn mask(&self, MaskQuestion { pair, roster, .. }: MaskQuestion) -> Result<Option<SecretPart>, AnswerError> {
+        let signature = [pair.account.0[31]; 48];
+        Ok((!pair.process.is_nil()).then_some(match roster.is_zero() {
+            true => SecretPart::Whole { signature },
+            false => SecretPart::Part { signature },
         }))
     }
 
@@ -299,10 +310,24 @@ async fn a_seed_should_be_told_to_whom_the_request_names_and_never_shown() {
     };
     let (trace, roster) = (Uuid::from_u128(1), B256::repeat_byte(3));
     let part = ask(trace, roster).await;
-    assert_eq!(part, Some(SeedPart::Part { signature: [5; 48] }));
-    assert_eq!(ask(trace, B256::ZERO).await, Some(SeedPart::Whole { signature: [5; 48] }));
+    assert_eq!(part, Some(SecretPart::Part { signature: [5; 48] }));
+    assert_eq!(ask(trace, B256::ZERO).await, Some(SecretPart::Whole { signature: [5; 48] }));
     assert_eq!(ask(Uuid::nil(), roster).await, None);
     assert_eq!(format!("{part:?}"), "Some(Part(hidden))");
+}
+
+#[tokio::test]
+async fn a_mask_should_be_told_to_members_and_never_shown() {
+    let pair = pair().await;
+    let ask = async |process, roster| {
+        let pair_of = MaskPair { process, account: Account::of_user(Uuid::from_u128(5)) };
+        let question = MaskQuestion { pair: pair_of, key: [6; 96], roster };
+        pair.client().pull_mask(Seat { generation: 0, index: 1 }, question).await.expect("an answer")
+    };
+    let (process, roster) = (Uuid::from_u128(1), B256::repeat_byte(3));
+    assert_eq!(ask(process, roster).await, Some(SecretPart::Part { signature: [5; 48] }));
+    assert_eq!(ask(process, B256::ZERO).await, Some(SecretPart::Whole { signature: [5; 48] }));
+    assert_eq!(ask(Uuid::nil(), roster).await, None);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use lockstep_core::B256;
 use lockstep_core::derive::{Derived, Record};
 use lockstep_core::machine::{Named, Step};
+use lockstep_core::mask::MaskPair;
 use lockstep_core::message;
 use lockstep_core::output::Output;
 use lockstep_core::trace::ChainId;
@@ -10,7 +11,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use crate::world::chain::Cursor;
 
-use super::{Store, StoreError, body, hash, signed, text, unsigned};
+use super::{Store, StoreError, body, hash, masks, signed, text, unsigned};
 
 /// Rows of a replay are read in pages, so that start-up holds no second copy of the history.
 const REPLAY_PAGE: i64 = 2_000;
@@ -28,6 +29,8 @@ pub struct Commit {
     pub derived: Vec<Named>,
     /// Outbounds parked for good.
     pub parked: Vec<(ChainId, u64)>,
+    /// Senders that have to be masked before the next outputs can be applied, with the group key in force there.
+    pub unmasked: Vec<(MaskPair, [u8; 96])>,
 }
 
 /// The stored inputs, page by page, and the last step to compare with.
@@ -70,6 +73,9 @@ impl Store {
             insert_derived(&mut tx, named).await?;
         }
         insert_parked(&mut tx, &commit.parked).await?;
+        for (pair, key) in &commit.unmasked {
+            masks::insert_wanted(&mut tx, pair, key).await?;
+        }
         tx.commit().await?;
         Ok(())
     }

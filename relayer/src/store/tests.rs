@@ -5,15 +5,16 @@ use lockstep_core::derive::{CoinRef, Derived, DerivedMemo, Payee, Record};
 use lockstep_core::frontier::{NodeChange, NodePlace};
 use lockstep_core::govern::Subject;
 use lockstep_core::machine::{Named, Step};
+use lockstep_core::mask::MaskPair;
 use lockstep_core::mixin::{GhostScalar, Input, Output as KernelOutput, RawKey, Signature, Transaction};
 use lockstep_core::operation::DecisionBody;
 use lockstep_core::output::{CoinId, Output};
 use lockstep_core::payout::{Attempts, InputSignature, Verdict};
 use lockstep_core::trace::Trace;
-use lockstep_core::{Amount, AssetId, B256, FixedBytes, Mix, Uuid};
+use lockstep_core::{Account, Amount, AssetId, B256, FixedBytes, Mix, Uuid};
 use tempfile::TempDir;
 
-use super::{Commit, GroupSigned, Identity, Payload, ProposalRow, SigningSwitch, Store, StoreError};
+use super::{Commit, GroupSigned, Identity, MaskRow, Payload, ProposalRow, SigningSwitch, Store, StoreError};
 
 const US: Identity = Identity { group_digest: [7; 32], member: 1 };
 
@@ -162,6 +163,26 @@ async fn a_seed_should_be_kept_for_its_attempt_and_its_key() {
         found.push(store.seed((Uuid::from_u128(trace), attempt), &[key; 96]).await.expect("rows"));
     }
     assert_eq!(found, [Some([7; 48]), Some([8; 48]), None, None, None]);
+}
+
+#[tokio::test]
+async fn a_mask_should_be_kept_for_its_sender_and_its_key() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder).await;
+    let pair = MaskPair { process: Uuid::from_u128(1), account: Account::of_user(Uuid::from_u128(2)) };
+    let stranger = MaskPair { account: Account::ZERO, ..pair };
+    let met = Commit { unmasked: vec![(pair, [1; 96]), (pair, [2; 96])], ..Commit::default() };
+    store.commit(&met).await.expect("met");
+    store.save_mask(&pair, &[1; 96], &[7; 48]).await.expect("made");
+    store.save_mask(&pair, &[1; 96], &[8; 48]).await.expect("again");
+    store.commit(&met).await.expect("met again");
+    store.close().await;
+    let store = open(&folder).await;
+    let mut found = Vec::new();
+    for (pair, key) in [(pair, 1), (pair, 2), (pair, 3), (stranger, 1)] {
+        found.push(store.mask(&pair, &[key; 96]).await.expect("rows"));
+    }
+    assert_eq!(found, [Some(MaskRow::Made([7; 48])), Some(MaskRow::Wanted), None, None]);
 }
 
 #[tokio::test]

@@ -252,17 +252,27 @@ pub enum ReadError {
         /// Sequence of the decision.
         sequence: u64,
     },
+    /// The sender of a payment to a private process has no mask yet: t members make one when they have come to its place.
+    #[error("output {output} at sequence {sequence} waits for t members to mask its sender for process {process}")]
+    WaitForMask {
+        /// The output.
+        output: Uuid,
+        /// Its sequence.
+        sequence: u64,
+        /// The private process.
+        process: Uuid,
+    },
     /// The ledger was not read.
     #[error(transparent)]
     Fault(#[from] LedgerFault),
 }
 
 impl ReadError {
-    /// True where it names the output that the member waits for.
+    /// True where it names an output that somebody should look at. A mask is waited for often, and shortly.
     pub const fn is_of_an_output(&self) -> bool {
         match self {
             Self::WaitNotFinal { .. } | Self::Mismatch { .. } | Self::WaitForAdmitted { .. } => true,
-            Self::Unlistable { .. } | Self::Fault(_) => false,
+            Self::Unlistable { .. } | Self::WaitForMask { .. } | Self::Fault(_) => false,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 
+use lockstep_core::mask::MaskPair;
 use lockstep_core::payout::InputSignature;
 use lockstep_core::{B256, Uuid};
 
@@ -17,9 +18,10 @@ pub struct Seat {
     pub index: u8,
 }
 
-/// What a member gives of the seed of a payout's keys, compressed in G1 and not verified by anyone yet. Never shown.
+/// What a member gives of a secret of the group, the seed of a payout's keys or a mask: compressed in G1 and not verified by
+/// anyone yet. Never shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum SeedPart {
+pub enum SecretPart {
     /// The group's signature, which it has recovered before.
     Whole {
         /// 48 bytes.
@@ -32,7 +34,7 @@ pub enum SeedPart {
     },
 }
 
-impl fmt::Debug for SeedPart {
+impl fmt::Debug for SecretPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Whole { .. } => "Whole(hidden)",
@@ -55,6 +57,17 @@ pub struct SeedQuestion {
     pub roster: B256,
 }
 
+/// What is asked about the mask of a sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaskQuestion {
+    /// The private process and the sender.
+    pub pair: MaskPair,
+    /// The group's key in force at the first use, compressed.
+    pub key: [u8; 96],
+    /// Digest of the roster of the sharing whose part is wanted.
+    pub roster: B256,
+}
+
 /// Asks members about an attempt at a payout. No answer is trusted: hashes are counted, signatures verified.
 pub trait PullPayouts: Send + Sync {
     /// What a member gives of the seed of an attempt's keys; `None` while it gives nothing.
@@ -65,7 +78,7 @@ pub trait PullPayouts: Send + Sync {
         &self,
         member: Seat,
         question: SeedQuestion,
-    ) -> impl Future<Output = Result<Option<SeedPart>, Cause>> + Send;
+    ) -> impl Future<Output = Result<Option<SecretPart>, Cause>> + Send;
 
     /// The payload hash that a member has fixed, or `None` while it has none.
     ///

@@ -113,6 +113,9 @@ impl Watch {
                     return broken(NAME, format!("member {member} spoke of {sequence} twice, differently"));
                 }
             }
+            (Ask::Mask(pair), Said::Mask(Some(_))) if !disk.masks.contains_key(&pair) => {
+                return broken(NAME, format!("member {member} gave of the mask of {pair:?}, which it never met"));
+            }
             (Ask::Hash(id, attempt), Said::Hash(Some(hash))) => {
                 let stored = disk.payloads.get(&(id, attempt)).map(|payload| payload.hash());
                 if stored != Some(*hash) || *self.hashes.entry((member, id, attempt)).or_insert(*hash) != *hash {

@@ -8,6 +8,7 @@ use lockstep_core::derive::{Class, CoinRef, Derived, Record};
 use lockstep_core::frontier::VersionedNodes;
 use lockstep_core::group::roster::Roster;
 use lockstep_core::machine::{Machine, Named, Opened, Step};
+use lockstep_core::mask::{MaskPair, masked};
 use lockstep_core::message::Message;
 use lockstep_core::mixin::Transaction;
 use lockstep_core::output::{CoinId, Output};
@@ -25,6 +26,8 @@ pub(super) struct Commit {
     pub(super) records: Vec<(ChainId, Record)>,
     pub(super) derived: Vec<Named>,
     pub(super) parked: Vec<(ChainId, u64)>,
+    /// The sender that must be masked before the next output.
+    pub(super) unmasked: Option<MaskPair>,
 }
 
 /// A derived transaction on its way.
@@ -57,6 +60,8 @@ pub(super) struct Disk {
     pub(super) checkpoint_guards: BTreeMap<u64, B256>,
     pub(super) certificates: BTreeMap<u64, Signature>,
     pub(super) seeds: BTreeMap<(Uuid, u32), Signature>,
+    /// Senders of the private process that were met, with their masks once they are known.
+    pub(super) masks: BTreeMap<MaskPair, Option<Signature>>,
     pub(super) payloads: BTreeMap<(Uuid, u32), Transaction>,
     pub(super) coin_guards: BTreeMap<CoinId, B256>,
     pub(super) signatures: BTreeMap<(Uuid, u32), Vec<InputSignature>>,
@@ -89,6 +94,9 @@ impl Disk {
             if let Some(step) = step {
                 self.insert_step(step);
             }
+        }
+        if let Some(pair) = commit.unmasked {
+            self.masks.entry(pair).or_default();
         }
         for (chain, record) in &commit.records {
             self.records.entry(*chain).or_default().push(record.clone());
@@ -126,6 +134,9 @@ impl Disk {
         let Ok(mut machine) = Machine::new(rules()) else { return contradiction("the rules") };
         let mut named = Vec::new();
         for output in &self.outputs {
+            if let Some(pair) = self.tell_masks(&mut machine, output) {
+                return contradiction(format!("{pair:?} has no mask, and its output was applied"));
+            }
             match machine.apply(output) {
                 Ok(Some(step)) => named.extend(step.derived),
                 Ok(None) => {}
@@ -150,6 +161,16 @@ impl Disk {
             Some((_, last)) if last.history != machine.history() => contradiction("the replay has another history"),
             Some(_) | None => Ok(machine),
         }
+    }
+
+    /// Tells the machine the masks that an output needs. The first sender that has none yet.
+    pub(super) fn tell_masks(&self, machine: &mut Machine, output: &Output) -> Option<MaskPair> {
+        let memo = machine.read(output);
+        while let Some(pair) = machine.unmasked(output, &memo) {
+            let Some(signature) = self.masks.get(&pair).copied().flatten() else { return Some(pair) };
+            machine.mask(pair, masked(&signature));
+        }
+        None
     }
 
     /// Nonce after the message with this head; `None` for a head that this member does not know.

@@ -64,6 +64,8 @@ pub(super) enum Refused {
 
 #[derive(Default)]
 pub(super) struct Ledger {
+    /// Whether the first developer registers a private process.
+    pub(super) has_private: bool,
     /// Nanoseconds; the world's clock.
     pub(super) now: u64,
     sequence: u64,
@@ -96,6 +98,10 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    pub(super) fn new(has_private: bool) -> Self {
+        Self { has_private, ..Self::default() }
+    }
+
     // ------------------------------------------------------------------ the key service
 
     /// Keys for outputs: the same for the same question. `None`: a hint was used for other receivers.

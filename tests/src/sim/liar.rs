@@ -2,6 +2,7 @@
 
 use lockstep_core::bls::PartialSignature;
 use lockstep_core::checkpoint::Checkpoint;
+use lockstep_core::mask::MASK_DST;
 use lockstep_core::mixin::{Output, Signature, Signatures, SignedTransaction, Transaction};
 use lockstep_core::payout::{self, GhostRequest, Plan, SEED_DST, Seed};
 use lockstep_core::{B256, Uuid};
@@ -11,7 +12,7 @@ use super::Checked;
 use super::chain::Delivery;
 use super::ledger::Payment;
 use super::member::{Member, Outside, delivery, payouts_resolve, request_ids};
-use super::network::{Ask, Partial, Said, SeedPart};
+use super::network::{Ask, Partial, Said, SecretPart};
 use super::setup::{
     CHAINS, FLOOR, GENERATIONS, GROUP_ID, UserKeys, group_of, group_signature, member_user, share, single,
 };
@@ -28,7 +29,8 @@ pub(super) fn twist(said: Said, ask: Ask, liar: u8, out: &mut Outside<'_>) -> Sa
         (Ask::Partial(sequence), Said::Partial(Some(partial))) => {
             Said::Partial(lie_about(sequence, partial, lie, noise, liar))
         }
-        (Ask::Seed(..), Said::Seed(Some(part))) => Said::Seed(lie_about_seed(part, lie, noise, liar)),
+        (Ask::Seed(..), Said::Seed(Some(part))) => Said::Seed(lie_about_secret(part, SEED_DST, lie, noise, liar)),
+        (Ask::Mask(..), Said::Mask(Some(part))) => Said::Mask(lie_about_secret(part, MASK_DST, lie, noise, liar)),
         (Ask::Hash(..), _) => Said::Hash((lie > 1).then_some(noise)),
         (Ask::Signatures(..), Said::Signatures(Some(mut part))) => {
             match lie {
@@ -44,13 +46,13 @@ pub(super) fn twist(said: Said, ask: Ask, liar: u8, out: &mut Outside<'_>) -> Sa
     }
 }
 
-fn lie_about_seed(truth: SeedPart, lie: u32, noise: B256, liar: u8) -> Option<SeedPart> {
+fn lie_about_secret(truth: SecretPart, dst: &[u8], lie: u32, noise: B256, liar: u8) -> Option<SecretPart> {
     let share = (0..GENERATIONS.len() as u32).rev().find_map(|generation| share(generation, liar))?;
     match (lie, truth) {
-        (1, _) => Some(SeedPart::Whole(share.secret().sign(noise.as_slice(), SEED_DST))),
-        (2, SeedPart::Part { roster, signature }) => {
-            let signature = PartialSignature { index: signature.index, ..share.sign(noise.as_slice(), SEED_DST) };
-            Some(SeedPart::Part { roster, signature })
+        (1, _) => Some(SecretPart::Whole(share.secret().sign(noise.as_slice(), dst))),
+        (2, SecretPart::Part { roster, signature }) => {
+            let signature = PartialSignature { index: signature.index, ..share.sign(noise.as_slice(), dst) };
+            Some(SecretPart::Part { roster, signature })
         }
         _ => None,
     }

@@ -4,6 +4,7 @@ mod answers;
 mod certify;
 mod generations;
 mod payouts;
+mod secrets;
 mod seeds;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use lockstep_core::group::roster::Roster;
 use lockstep_core::group::{Addresses, Generations};
 use lockstep_core::machine::Machine;
+use lockstep_core::mask::MaskPair;
 use lockstep_core::trace::ChainId;
 use lockstep_core::{B256, Uuid};
 use rand::RngExt as _;
@@ -21,6 +23,7 @@ pub(super) use self::payouts::{request_ids, resolve as payouts_resolve};
 
 use self::certify::Certify;
 use self::payouts::Signing;
+use self::secrets::Masking;
 use super::chain::Chain;
 use super::checks::Watch;
 use super::disk::{Commit, Disk};
@@ -77,6 +80,7 @@ pub(super) struct Alive {
     suspects: BTreeSet<(B256, u8)>,
     /// Of payouts of others' coins: the latest attempt that each of them asked for.
     vouchers: BTreeMap<Uuid, BTreeMap<u8, u32>>,
+    masking: Option<Masking>,
 }
 
 impl Member {
@@ -102,6 +106,7 @@ impl Member {
             signing: BTreeMap::new(),
             suspects: BTreeSet::new(),
             vouchers: BTreeMap::new(),
+            masking: None,
         });
         Ok(())
     }
@@ -131,6 +136,9 @@ impl Member {
                 self.learn(out.made, out.tally);
                 Ok(())
             }
+            0..2 if self.alive.as_ref().is_some_and(|alive| alive.masking.is_some()) && out.chance(70) => {
+                self.seek_mask(out)
+            }
             0..2 => self.drive(out),
             2..6 if is_asked => self.answer(out),
             2..9 => self.certify(out),
@@ -155,6 +163,10 @@ impl Member {
             if self.fault == Some(Fault::OwnClock) {
                 output.created_at += 1;
             }
+            commit.unmasked = self.disk.tell_masks(&mut alive.machine, &output);
+            if commit.unmasked.is_some() {
+                break;
+            }
             match alive.machine.apply(&output) {
                 Ok(step) => commit.steps.push((output, step)),
                 Err(error) => return broken("contradiction", error.to_string()),
@@ -169,7 +181,15 @@ impl Member {
                 commit.records.push((chain, record.clone()));
             }
         }
-        if commit.steps.is_empty() && commit.records.is_empty() {
+        let is_new = |pair: &MaskPair| !self.disk.masks.contains_key(pair);
+        if let Some(pair) = commit.unmasked
+            && alive.masking.as_ref().is_none_or(|masking| masking.pair != pair)
+            && !is_new(&pair)
+        {
+            alive.masking = Some(Masking::of(pair));
+        }
+        commit.unmasked = commit.unmasked.filter(is_new);
+        if commit.steps.is_empty() && commit.records.is_empty() && commit.unmasked.is_none() {
             return Ok(());
         }
         match alive.machine.advance() {
@@ -186,6 +206,10 @@ impl Member {
         let Some(alive) = &mut self.alive else { return };
         match (packet.said, packet.ask) {
             // A member bounds what its peers may ask of it at once.
+            // The order waits for masks.
+            (None, ask @ Ask::Mask(_)) if alive.asked.len() < 4 * usize::from(PERSONS) => {
+                alive.asked.push_front((packet.from, ask, false));
+            }
             (None, ask) if alive.asked.len() < 4 * usize::from(PERSONS) => {
                 alive.asked.push_back((packet.from, ask, false));
             }
@@ -198,6 +222,12 @@ impl Member {
             (Some(Said::Seed(Some(part))), Ask::Seed(id, attempt)) => {
                 if let Some(signing) = alive.signing.get_mut(&id).filter(|signing| signing.attempt == attempt) {
                     signing.seed_parts.insert(packet.from, part);
+                }
+            }
+            (Some(Said::Mask(part)), Ask::Mask(pair)) => {
+                if let Some(masking) = alive.masking.as_mut().filter(|masking| masking.pair == pair) {
+                    masking.asked.remove(&packet.from);
+                    masking.parts.extend(part.map(|part| (packet.from, part)));
                 }
             }
             (Some(Said::Hash(Some(hash))), Ask::Hash(id, attempt)) => {
@@ -214,15 +244,16 @@ impl Member {
         }
     }
 
-    /// Asks one of `among` that is another and not in `known`.
-    fn ask(&self, ask: Ask, among: &[u8], known: &BTreeSet<u8>, out: &mut Outside<'_>) {
+    /// Asks one of `among` that is another and not in `known`, and says whom.
+    fn ask(&self, ask: Ask, among: &[u8], known: &BTreeSet<u8>, out: &mut Outside<'_>) -> Option<u8> {
         let is_other = |other: &u8| *other != self.index && !known.contains(other);
         let others: Vec<u8> = among.iter().copied().filter(is_other).collect();
         if others.is_empty() || out.network.len() > 200 {
-            return;
+            return None;
         }
         let to = others[out.random.random_range(0..others.len())];
         out.network.send(Packet { from: self.index, to, ask, said: None });
+        Some(to)
     }
 
     /// Nothing staged, everything read.

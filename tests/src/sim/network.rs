@@ -1,6 +1,7 @@
 //! Pulls between members: packets that may be lost, late, twice, and out of order. The sender's index is authentic.
 
 use lockstep_core::bls::{self, PartialSignature};
+use lockstep_core::mask::MaskPair;
 use lockstep_core::payout::InputSignature;
 use lockstep_core::{B256, Uuid};
 use rand::RngExt as _;
@@ -13,6 +14,8 @@ pub(super) enum Ask {
     Partial(u64),
     /// What it gives of the seed of an attempt's keys.
     Seed(Uuid, u32),
+    /// What it gives of the mask of a sender.
+    Mask(MaskPair),
     /// Its payload hash for a payout and attempt.
     Hash(Uuid, u32),
     /// Its signatures on that payload.
@@ -23,14 +26,15 @@ pub(super) enum Ask {
 #[derive(Clone, Debug)]
 pub(super) enum Said {
     Partial(Option<Partial>),
-    Seed(Option<SeedPart>),
+    Seed(Option<SecretPart>),
+    Mask(Option<SecretPart>),
     Hash(Option<B256>),
     Signatures(Option<Vec<InputSignature>>),
 }
 
-/// All of a seed, or a part of it by the share of the roster named.
+/// All of a seed or a mask, or a part of it by the share of the roster named.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum SeedPart {
+pub(super) enum SecretPart {
     Whole(bls::Signature),
     Part { roster: B256, signature: PartialSignature },
 }

@@ -23,8 +23,8 @@ fn pick<T: Clone>(random: &mut StdRng, of: &[T]) -> T {
 /// The registration of a developer, or of anybody who wants its address.
 pub(super) fn register(ledger: &mut Ledger, number: u8, sender: Mix, fee: u128) {
     let (process, chain, address) = developer(number);
-    let registration =
-        Registration { chain, address, private: false, policy: Policy::Refund, gas: 300_000, assets: None };
+    let private = ledger.has_private && number == 0;
+    let registration = Registration { chain, address, private, policy: Policy::Refund, gas: 300_000, assets: None };
     let extra = Operation::register(process, &registration).ok().and_then(|operation| operation.encode().ok());
     let extra = extra.unwrap_or_default();
     ledger.pay(Payment { asset: FEE_ASSET, amount: fee, senders: Some(sender), extra, inscription: None });

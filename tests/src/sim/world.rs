@@ -60,7 +60,8 @@ impl World {
         }
         let plan = plan(&options, &mut random);
         let chains = CHAINS.iter().map(|chain| (*chain, Chain::new(*chain))).collect();
-        let (ledger, network, tally) = (Ledger::default(), Network::default(), Tally::default());
+        let (network, tally) = (Network::default(), Tally::default());
+        let ledger = Ledger::new(options.has_private);
         let decided = Vec::new();
         let made = Vec::new();
         Ok(Self {
@@ -159,13 +160,15 @@ impl World {
         (&mut members[who], Outside { ledger, chains, network, watch, random, tally, faults, made })
     }
 
-    /// The network brings a packet.
+    /// The network brings a packet, and more where many fly.
     fn carry(&mut self) {
         let faults = self.step < self.options.steps;
-        let (packet, fate) = self.network.next(&mut self.random, faults);
-        self.tally.count(fate);
-        if let Some(packet) = packet {
-            self.members[usize::from(packet.to - 1)].receive(packet);
+        for _ in 0..=self.network.len() / 20 {
+            let (packet, fate) = self.network.next(&mut self.random, faults);
+            self.tally.count(fate);
+            if let Some(packet) = packet {
+                self.members[usize::from(packet.to - 1)].receive(packet);
+            }
         }
     }
 

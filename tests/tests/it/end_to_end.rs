@@ -9,9 +9,11 @@ mod safety;
 mod secrets;
 mod town;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, ensure};
-use lockstep_core::Amount;
 use lockstep_core::operation::Operation;
+use lockstep_core::{Account, Amount};
 
 use town::{PATIENCE, Place, Plan, Temper, Town, until};
 
@@ -22,9 +24,9 @@ const fn btc(hundredths: u128) -> Amount {
 
 /// The processes of the test.
 struct Places {
-    /// Two that keep what they get.
+    /// Two that keep what they get; the second sees no user, only masks.
     calm: [Place; 2],
-    /// Four that fail in each way there is.
+    /// Four that fail in each way there is; the first pays masks back.
     failing: [Place; 4],
     /// One that has the gas to return a megabyte: its call succeeds.
     verbose: Place,
@@ -37,8 +39,8 @@ async fn members_should_do_their_job_whatever_contracts_and_machines_do() -> Res
     let mut town = Box::pin(Town::start()).await?;
     let settled = town.settle([
         Plan::new(Temper::Keeps),
-        Plan::new(Temper::Keeps),
-        Plan::new(Temper::Reverts),
+        Plan::new(Temper::Keeps).private(),
+        Plan::new(Temper::Reverts).private(),
         Plan::new(Temper::BurnsGas),
         Plan::new(Temper::ReturnsMegabyte),
         Plan::new(Temper::RevertsMegabyte).with_gas(),
@@ -51,6 +53,7 @@ async fn members_should_do_their_job_whatever_contracts_and_machines_do() -> Res
     interleaved_messages_should_arrive_in_order_whatever_others_do(&town, &places).await?;
     an_unbound_registration_should_come_to_nothing(&town, &places).await?;
     change_under_an_operation_should_be_nobodys(&town, &places).await?;
+    a_private_process_should_pay_whom_it_cannot_name(&town, &places).await?;
     a_restart_of_all_should_go_on(&mut town, &places).await?;
     a_member_without_its_database_should_sign_the_same_history(&mut town, &places).await?;
     books_should_equal_coins(&town, &places).await?;
@@ -128,6 +131,34 @@ async fn change_under_an_operation_should_be_nobodys(town: &Town, places: &Place
     until("the next message", async || town.payloads(named).await, |found| found.len() > seen.len()).await?;
     assert_eq!(town.payloads(named).await?, after, "the change is no message");
     assert_eq!(town.custody(named).await?, held.checked_add(btc(1)).context("too much")?, "and no money of anyone");
+    Ok(())
+}
+
+/// The contract sees one account for each user, which is nobody's elsewhere, and pays them by it.
+async fn a_private_process_should_pay_whom_it_cannot_name(town: &Town, places: &Places) -> Result<()> {
+    let [public, private] = places.calm;
+    let (seen, bob_had) = (town.received(private).await?, town.balance(&town.bob).await?);
+    town.call(&town.bob, private, btc(2), b"from bob").await?;
+    let met = until("bob's call", async || town.received(private).await, |found| found.len() > seen.len()).await?;
+    let [.., last] = &met[..] else { unreachable!("at least one") };
+    let alices: BTreeSet<_> = seen.iter().map(|message| message.sender).collect();
+    let own = [&town.alice, &town.bob].map(|user| Account::of_user(user.user()).0);
+    assert_eq!(alices.len(), 1, "one account for alice, whatever she pays: {alices:?}");
+    assert!(!alices.contains(&last.sender) && own.iter().all(|own| *own != last.sender && !alices.contains(own)));
+    let of_public: Vec<_> = town.received(public).await?.into_iter().map(|message| message.sender).collect();
+    assert!(of_public.iter().all(|sender| *sender == own[0]), "a public process sees alice: {of_public:?}");
+
+    // By the mask it reaches bob; by his account, which this process has never seen, it comes back.
+    let mask = Account(last.sender);
+    town.pay_account(private, btc(2), mask, b"back to whom?".to_vec()).await?;
+    until("the payout to a mask", async || town.balance(&town.bob).await, |found| *found == bob_had).await?;
+    let held = town.custody(private).await?;
+    for (from, to) in [(private, Account::of_user(town.bob.user())), (public, mask)] {
+        let held = town.custody(from).await?;
+        town.pay_account(from, btc(1), to, Vec::new()).await?;
+        until("what nobody here is to come back", async || town.custody(from).await, |found| *found == held).await?;
+    }
+    assert_eq!((town.custody(private).await?, town.balance(&town.bob).await?), (held, bob_had));
     Ok(())
 }
 

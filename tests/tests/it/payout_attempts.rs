@@ -15,16 +15,17 @@ use lockstep::keys::{self, Cost, DealMember, DealTerms, HeldShare, Keyring, Memb
 use lockstep::ledger::{
     KernelNodes, Payment, REVOCATIONS_MAX, SafeApi, Watcher, balance, final_coins, pay, request_id,
 };
-use lockstep::payouts::{Owner, PayoutError, Payouts, SeedRefusal, Seeds};
+use lockstep::payouts::{Owner, PayoutError, Payouts, Seeds};
 use lockstep::peer::Directory;
 use lockstep::rosters::Rosters;
+use lockstep::secrets::Refusal;
 use lockstep::signer::Signer;
 use lockstep::store::{Commit, Identity, Store};
 use lockstep::world::chain::Cause;
 use lockstep::world::ledger::{
     IssueKeys, KernelView, LedgerFault, ReadKernel, ReadLedger, Registered, SendTransaction, SubmitPayout,
 };
-use lockstep::world::peer::{PullPayouts, Seat, SeedPart, SeedQuestion};
+use lockstep::world::peer::{PullPayouts, Seat, SecretPart, SeedQuestion};
 use lockstep_core::derive::{CoinRef, Derived, DerivedMemo, Payee};
 use lockstep_core::group::{Addresses, Generations, Group};
 use lockstep_core::machine::Named;

@@ -26,9 +26,9 @@ fn sound_members_should_hold_every_invariant() {
         "packets repeated",
         "blocks taken back",
         "bad partials named",
-        "seeds made",
-        "seeds told",
-        "bad parts of seeds named",
+        "secrets made",
+        "secrets told",
+        "bad parts of secrets named",
         "bad payout signatures refused",
         "attempts proven dead",
         "requests found taken",
@@ -99,6 +99,18 @@ fn giving_the_seed_of_an_attempt_that_is_not_open_should_be_found_out() {
     let of = |seed| Options { fault: Some(Fault::GivesSeedsAhead), ..Options::of_seed(seed) };
     let mut broken = (0..12).filter_map(|seed| sim::run(of(seed)).err()).map(|(broken, _)| broken.invariant);
     assert!(broken.any(|invariant| invariant == "gives_seeds_of_open_attempts"), "never in twelve seeds");
+}
+
+/// A mask that is made ahead of the order tells its first asker who somebody is.
+#[test]
+fn giving_the_mask_of_a_sender_that_was_not_met_should_be_found_out() {
+    let of = |seed| Options {
+        fault: Some(Fault::GivesMasksAhead),
+        has_private: true,
+        steps: FAULTY_STEPS,
+        ..Options::of_seed(seed)
+    };
+    assert!(found(of).contains("writes_before_it_speaks"));
 }
 
 #[test]

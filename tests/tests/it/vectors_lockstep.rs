@@ -133,6 +133,7 @@ fn vectors() -> Value {
         "traces": names::traces(),
         "seeds": names::seeds(),
         "hints": names::hints(),
+        "masked_senders": names::masked_senders(),
         "masks": masks::masks(),
     })
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::mask::MaskPair;
 use crate::message::Posted;
 use crate::operation::{bounce_memo, refund_memo};
 use crate::trace::{ChainId, Trace};
@@ -331,6 +332,9 @@ pub enum DeriveError {
         /// The asset.
         asset: AssetId,
     },
+    /// A message for a private process whose sender has no mask yet. Who applies asks for it before.
+    #[error("account {} of private process {} has no mask", .0.account.0, .0.process)]
+    Unmasked(MaskPair),
     /// A number left its range: more of an asset than can exist, or a time beyond the year 2554.
     #[error("{0} left its range")]
     Overflow(&'static str),

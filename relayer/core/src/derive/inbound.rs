@@ -6,6 +6,7 @@ use super::config::{AMOUNT_MAX, AssetRule};
 use super::effect::{Applied, Class, CoinRef, DeriveError, Derived, DerivedMemo, Payee, Registered};
 use super::ledger::{Ledger, Process};
 use super::outbound::Credit;
+use crate::mask::MaskPair;
 use crate::message::{Message, MessageKind, Posted, register_payload, update_payload};
 use crate::operation::{Decision, DecisionBody, GAS_MAX, GAS_MIN, Memo, MemoKind, Policy, Registration};
 use crate::output::Output;
@@ -91,7 +92,7 @@ impl Ledger {
     /// credits the named process. "A transaction that I have derived" would depend on progress.
     fn a1_internal(&mut self, arrival: Arrival<'_>, arrived: &mut Arrived) -> Result<Option<Class>, DeriveError> {
         let output = arrival.output;
-        if !output.spends.iter().any(|coin| self.held.contains(coin)) {
+        if !self.is_internal(output) {
             return Ok(None);
         }
         let MemoKind::Bounce { process } = &arrival.memo.kind else {
@@ -105,6 +106,15 @@ impl Ledger {
         }
         self.post(MessageKind::Bounce, *process, Content::of_coin(None, output, Vec::new()), arrival, arrived)?;
         Ok(Some(Class::Bounce))
+    }
+
+    fn is_internal(&self, output: &Output) -> bool {
+        output.spends.iter().any(|coin| self.held.contains(coin))
+    }
+
+    /// Internal or a collectible (A1, A2): its memo asks for nothing.
+    pub(super) fn is_passed_over(&self, output: &Output) -> bool {
+        self.is_internal(output) || output.inscription.is_some()
     }
 
     /// Returned one in, one out, before the floor is looked at; never pooled. With a refund mark it is A4's: two groups
@@ -231,15 +241,22 @@ impl Ledger {
 
     /// A refund mark, or paid by the group of any generation so far: never refund a refund.
     fn a4_mark(&mut self, arrival: Arrival<'_>, _: &mut Arrived) -> Result<Option<Class>, DeriveError> {
-        let marked = arrival.memo.kind == MemoKind::RefundMark;
+        Ok(self.is_mark(arrival).then_some(Class::Unclaimed))
+    }
+
+    fn is_mark(&self, arrival: Arrival<'_>) -> bool {
         let ours = arrival.senders().is_some_and(|senders| self.is_group(senders));
-        Ok((marked || ours).then_some(Class::Unclaimed))
+        ours || arrival.memo.kind == MemoKind::RefundMark
     }
 
     /// Below the refund floor, or a tick of any amount.
     fn a5_dust(&mut self, arrival: Arrival<'_>, _: &mut Arrived) -> Result<Option<Class>, DeriveError> {
-        let dust = arrival.output.amount < self.rule(&arrival.output.asset).floor;
-        Ok((dust || arrival.memo.kind == MemoKind::Tick).then_some(Class::Unclaimed))
+        let tick = arrival.memo.kind == MemoKind::Tick;
+        Ok((tick || self.is_dust(arrival.output)).then_some(Class::Unclaimed))
+    }
+
+    fn is_dust(&self, output: &Output) -> bool {
+        output.amount < self.rule(&output.asset).floor
     }
 
     /// What cannot become a message goes back in full, from exactly that coin.
@@ -265,11 +282,7 @@ impl Ledger {
         let [process] = users.as_slice() else {
             return None;
         };
-        let Registration { chain, address, gas, private, .. } = registration;
-        // Senders are not masked yet (docs/decisions.md): better no private process than one that shows everybody.
-        if *private {
-            return None;
-        }
+        let Registration { chain, address, gas, .. } = registration;
         let gas_max = self.config.chains.get(chain)?.gas_max.min(GAS_MAX);
         let (output, fee) = (arrival.output, &self.config.fee);
         let free = !self.processes.contains_key(process) && !self.addresses.contains(&(*chain, *address));
@@ -361,6 +374,35 @@ impl Ledger {
         Ok(Class::Register)
     }
 
+    /// The sender that a message of this output would show to a private process, where the mask is still to be made. `None`
+    /// too where the output becomes no message (A1 to A6): nobody is to be masked for nothing.
+    pub(super) fn unmasked(&self, arrival: Arrival<'_>) -> Option<MaskPair> {
+        let Arrival { output, memo, .. } = arrival;
+        let account = Account::of(arrival.senders()?);
+        let process = match &memo.kind {
+            MemoKind::Register(registration) => {
+                registration.private.then(|| self.may_register(arrival, registration)).flatten()?
+            }
+            MemoKind::Call { process, payload } => {
+                let is_private = self.processes.get(process).is_some_and(|process| process.private);
+                (is_private && self.may_call(output, process, payload)).then_some(*process)?
+            }
+            MemoKind::Undecodable
+            | MemoKind::StoredCall { .. }
+            | MemoKind::RefundMark
+            | MemoKind::Bounce { .. }
+            | MemoKind::Decision(_)
+            | MemoKind::Tick
+            | MemoKind::Other(_) => return None,
+        };
+        let pair = MaskPair { process, account };
+        let settled = self.is_passed_over(output)
+            || self.is_mark(arrival)
+            || self.is_dust(output)
+            || self.masks.contains_key(&pair);
+        (!settled).then_some(pair)
+    }
+
     /// Appends to the mailbox. What carries a coin (Call, Bounce) is also credited later, by B1.
     fn post(
         &mut self,
@@ -376,9 +418,12 @@ impl Ledger {
         };
         let nonce = process.next_nonce;
         process.next_nonce = nonce.checked_add(1).ok_or(DeriveError::Overflow("a mailbox"))?;
-        let chain = process.chain;
+        let (chain, private) = (process.chain, process.private);
         let Content { sender, coin, payload } = content;
-        let sender = sender.map_or(Account::ZERO, |sender| self.see(id, sender, place));
+        let sender = match sender {
+            None => Account::ZERO,
+            Some(sender) => self.see(id, private, sender, place)?,
+        };
         let (asset, amount) = coin.unwrap_or((AssetId::NONE, Amount::ZERO));
         let message =
             Message { kind, nonce, sequence: place, timestamp: output.created_at, sender, asset, amount, payload };
@@ -391,14 +436,18 @@ impl Ledger {
         Ok(())
     }
 
-    /// The account under which a contract sees a sender; it may be paid by it from now on.
-    fn see(&mut self, process: Uuid, sender: &Mix, place: u64) -> Account {
-        let account = Account::of(sender);
+    /// The account under which a contract sees a sender, a mask if its process is private; it may be paid by it from now on.
+    fn see(&mut self, process: Uuid, private: bool, sender: &Mix, place: u64) -> Result<Account, DeriveError> {
+        let mut account = Account::of(sender);
+        if private {
+            let pair = MaskPair { process, account };
+            account = *self.masks.get(&pair).ok_or(DeriveError::Unmasked(pair))?;
+        }
         self.seen.entry((process, account)).or_insert(place);
-        if account.0.iter().take(16).any(|byte| *byte != 0) {
+        if private || account.0.iter().take(16).any(|byte| *byte != 0) {
             self.sets.entry(account).or_insert_with(|| sender.clone());
         }
-        account
+        Ok(account)
     }
 }
 

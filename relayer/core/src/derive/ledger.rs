@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::config::{AssetRule, Config};
 use super::effect::{DeriveError, first_state_digest};
+use crate::mask::MaskPair;
 use crate::operation::{Caps, Memo, Policy};
 use crate::output::{CoinId, Output};
 use crate::trace::ChainId;
@@ -58,6 +59,8 @@ pub(super) struct Ledger {
     pub(super) seen: BTreeMap<(Uuid, Account), u64>,
     /// What the accounts in `seen` stand for, where the account itself does not say.
     pub(super) sets: BTreeMap<Account, Mix>,
+    /// The accounts that private processes see. What is here was made by the group before its first use.
+    pub(super) masks: BTreeMap<MaskPair, Account>,
 
     /// Numbers of decisions that acted.
     pub(super) numbers: BTreeSet<u64>,
@@ -93,6 +96,7 @@ impl Ledger {
             known: BTreeMap::new(),
             seen: BTreeMap::new(),
             sets: BTreeMap::new(),
+            masks: BTreeMap::new(),
             numbers: BTreeSet::new(),
             keys: Vec::new(),
             verdicts: BTreeMap::new(),

@@ -1,5 +1,7 @@
 //! Edges of the rules that scenarios do not reach, and the frozen state digest.
 
+mod masks;
+
 use alloy_primitives::{Address, FixedBytes};
 
 use super::*;
@@ -316,16 +318,6 @@ fn a_record_should_wait_for_the_ledger() {
     core.apply(&output(3), &call()).expect("applies");
     assert_eq!(only(core.advance().expect("pays")).inputs, [CoinRef::Output(output(2).id)], "not the coin behind s");
     assert_eq!((core.book(1, user("p1"), asset("X")), core.pending(1)), (amount(600), 0));
-}
-
-#[test]
-fn a_private_process_should_be_refunded_until_senders_are_masked() {
-    let mut core = Core::new(config()).expect("a sound configuration");
-    let private = Registration { private: true, ..registration() };
-    let applied = core.apply(&output(1), &memo(MemoKind::Register(private))).expect("applies");
-    assert_eq!(applied[0].class, Class::Refund);
-    let applied = core.apply(&output(2), &memo(MemoKind::Register(registration()))).expect("applies");
-    assert_eq!(applied[0].class, Class::Register);
 }
 
 #[test]

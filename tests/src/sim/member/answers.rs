@@ -31,6 +31,7 @@ impl Member {
         let mut said = match ask {
             Ask::Partial(sequence) => Said::Partial(self.partial(sequence)?),
             Ask::Seed(id, attempt) => Said::Seed(self.seed_part(peer, id, attempt)?),
+            Ask::Mask(pair) => Said::Mask(self.mask_part(&pair)?),
             Ask::Hash(id, attempt) => Said::Hash(self.disk.payloads.get(&(id, attempt)).map(|payload| payload.hash())),
             Ask::Signatures(id, attempt) => Said::Signatures(self.disk.signatures.get(&(id, attempt)).cloned()),
         };

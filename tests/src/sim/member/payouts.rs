@@ -11,7 +11,7 @@ use lockstep_core::{B256, Uuid};
 use rand::RngExt as _;
 
 use super::super::disk::Disk;
-use super::super::network::{Ask, SeedPart};
+use super::super::network::{Ask, SecretPart};
 use super::super::setup::{UserKeys, member_user, trace_id};
 use super::super::{Checked, Fault, broken};
 use super::generations::spenders;
@@ -27,7 +27,7 @@ pub(super) struct Signing {
     /// Everybody was asked for a part of the seed once.
     pub(super) has_asked: bool,
     /// By person.
-    pub(super) seed_parts: BTreeMap<u8, SeedPart>,
+    pub(super) seed_parts: BTreeMap<u8, SecretPart>,
     pub(super) hashes: BTreeMap<u8, B256>,
     pub(super) parts: BTreeMap<u8, Vec<InputSignature>>,
     is_agreed: bool,
@@ -245,7 +245,9 @@ impl Member {
                 }
             }
             1 if known.len() + 1 >= need => submit(payload, &coins, own, signing, out),
-            1..3 => self.ask(Ask::Signatures(id, signing.attempt), persons, &known, out),
+            1..3 => {
+                self.ask(Ask::Signatures(id, signing.attempt), persons, &known, out);
+            }
             _ => {}
         }
         Ok(())

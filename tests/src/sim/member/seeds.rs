@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 
 use lockstep_core::Uuid;
-use lockstep_core::bls::RecoverError;
 use lockstep_core::payout::{SEED_DST, Seed, seed_digest};
 
-use super::super::network::{Ask, SeedPart};
-use super::super::setup::{GENERATIONS, GROUP_ID, dealing, index_in};
-use super::super::{Checked, Fault, broken};
+use super::super::network::{Ask, SecretPart};
+use super::super::setup::{GENERATIONS, GROUP_ID};
+use super::super::{Checked, Fault};
 use super::generations::spenders;
 use super::payouts::Signing;
 use super::{Member, Outside};
@@ -22,7 +21,7 @@ impl Member {
 
     /// What `asker` is given of a seed: only who can spend the coins, and only for an attempt that is open here, or, where
     /// the coins are none of this member's, to more of their owners than may be faulty.
-    pub(super) fn seed_part(&mut self, asker: u8, id: Uuid, attempt: u32) -> Checked<Option<SeedPart>> {
+    pub(super) fn seed_part(&mut self, asker: u8, id: Uuid, attempt: u32) -> Checked<Option<SecretPart>> {
         let (Some(alive), Some(payout)) = (&mut self.alive, self.disk.payouts.get(&id)) else { return Ok(None) };
         let Some((persons, need)) = spenders(&self.disk, &alive.addresses, &payout.derived) else { return Ok(None) };
         if !persons.contains(&asker) {
@@ -39,12 +38,9 @@ impl Member {
             return Ok(None);
         }
         if let Some(signature) = self.disk.seeds.get(&(id, attempt)) {
-            return Ok(Some(SeedPart::Whole(*signature)));
+            return Ok(Some(SecretPart::Whole(*signature)));
         }
-        let Some(roster) = self.active() else { return Ok(None) };
-        let Some(share) = self.share_of(&roster)? else { return Ok(None) };
-        let digest = seed_digest(&GROUP_ID, id, attempt);
-        Ok(Some(SeedPart::Part { roster: roster.digest(), signature: share.sign(digest.as_slice(), SEED_DST) }))
+        self.own_part(&seed_digest(&GROUP_ID, id, attempt), SEED_DST)
     }
 
     /// Whether the coins of a payout are this member's to spend.
@@ -64,44 +60,9 @@ impl Member {
     ) -> Checked {
         let Some(roster) = self.active() else { return Ok(()) };
         let digest = seed_digest(&GROUP_ID, id, signing.attempt);
-        let mut parts = Vec::new();
-        for (person, said) in &signing.seed_parts {
-            match said {
-                SeedPart::Whole(signature) if dealing(0).group.key().verify(digest.as_slice(), SEED_DST, signature) => {
-                    out.tally.count("seeds told");
-                    self.disk.seeds.insert((id, signing.attempt), *signature);
-                    return Ok(());
-                }
-                SeedPart::Part { roster: of, signature }
-                    if *of == roster.digest() && index_in(roster.generation(), *person) == Some(signature.index) =>
-                {
-                    parts.push(*signature);
-                }
-                SeedPart::Whole(_) | SeedPart::Part { .. } => {}
-            }
-        }
-        let need = usize::from(roster.key().threshold());
-        if parts.len() + 1 >= need
-            && let Some(share) = self.share_of(&roster)?
-        {
-            parts.push(share.sign(digest.as_slice(), SEED_DST));
-        }
-        if parts.len() >= need {
-            match roster.key().recover(digest.as_slice(), SEED_DST, &parts, &BTreeSet::new()) {
-                Ok(recovered) => {
-                    out.tally.count("seeds made");
-                    self.disk.seeds.insert((id, signing.attempt), recovered.signature);
-                    return Ok(());
-                }
-                Err(RecoverError::TooFew { culprits, .. }) => {
-                    out.tally.count("bad parts of seeds named");
-                    let is_good = |person: &u8| {
-                        index_in(roster.generation(), *person).is_none_or(|index| !culprits.contains(&index))
-                    };
-                    signing.seed_parts.retain(|person, _| is_good(person));
-                }
-                Err(error @ RecoverError::Inconsistent) => return broken("contradiction", error.to_string()),
-            }
+        if let Some(signature) = self.assemble(&digest, SEED_DST, &mut signing.seed_parts, out)? {
+            self.disk.seeds.insert((id, signing.attempt), signature);
+            return Ok(());
         }
         // Those who hold shares, and those who may know it already: all at once, and then again who is silent, or lied.
         let mut among = persons.to_vec();

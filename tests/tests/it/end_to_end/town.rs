@@ -62,12 +62,13 @@ pub(super) struct Plan {
     temper: Temper,
     gas: u32,
     binds: bool,
+    private: bool,
 }
 
 impl Plan {
     /// With the gas that a call has by default.
     pub(super) const fn new(temper: Temper) -> Self {
-        Self { temper, gas: 300_000, binds: true }
+        Self { temper, gas: 300_000, binds: true, private: false }
     }
 
     /// With gas for a megabyte of memory: 31,250 words cost 3 each and their square over 512.
@@ -78,6 +79,11 @@ impl Plan {
     /// Without the consent of the contract.
     pub(super) const fn unbound(self) -> Self {
         Self { binds: false, ..self }
+    }
+
+    /// It sees masks in the place of its users.
+    pub(super) const fn private(self) -> Self {
+        Self { private: true, ..self }
     }
 }
 
@@ -131,7 +137,8 @@ impl Town {
             let mock = MockProcess::new(contract, &self.network.chain);
             self.send(mock.setMode(plan.temper as u8).into_transaction_request()).await?;
             let (chain, policy) = (CHAIN, Policy::Refund);
-            let wanted = Registration { chain, address: contract, private: false, policy, gas: plan.gas, assets: None };
+            let Plan { private, gas, .. } = plan;
+            let wanted = Registration { chain, address: contract, private, policy, gas, assets: None };
             let memo = Operation::register(process, &wanted)?.encode()?;
             let fee = self.network.group.fee().amount;
             self.network.pay(&owner, AssetId::from_uuid(XIN), fee, memo).await?;
@@ -161,10 +168,15 @@ impl Town {
         Ok(receipt.contract_address)
     }
 
-    /// Makes the contract of a process pay out.
+    /// Makes the contract of a process pay out to a user.
     pub(super) async fn pay_out(&self, from: Place, amount: Amount, to: &SafeApi, memo: Vec<u8>) -> Result<()> {
+        self.pay_account(from, amount, Account::of_user(to.user()), memo).await
+    }
+
+    /// Makes it pay out to an account.
+    pub(super) async fn pay_account(&self, from: Place, amount: Amount, to: Account, memo: Vec<u8>) -> Result<()> {
         let mock = MockProcess::new(from.contract, &self.network.chain);
-        let account = Bytes::copy_from_slice(Account::of_user(to.user()).0.as_slice());
+        let account = Bytes::copy_from_slice(to.0.as_slice());
         let send = mock.send(B256::from(self.btc.0), U256::from(amount.units()), account, memo.into());
         self.send(send.into_transaction_request()).await.map(|_| ())
     }

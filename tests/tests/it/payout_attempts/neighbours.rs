@@ -47,7 +47,7 @@ impl Neighbours {
 }
 
 impl PullPayouts for Neighbours {
-    async fn pull_seed(&self, member: Seat, question: SeedQuestion) -> Result<Option<SeedPart>, Cause> {
+    async fn pull_seed(&self, member: Seat, question: SeedQuestion) -> Result<Option<SecretPart>, Cause> {
         check(&of(&self.members, number(member)).is_up)?;
         Ok(self.seeds(number(member)).answer(&self.asker, question).await?)
     }

@@ -63,13 +63,13 @@ async fn parts_of_a_seed_should_be_given_to_who_can_spend_and_for_attempts_that_
     assert_eq!(given(asker, Uuid::from_u128(1), 0, roster).await, None, "nothing that is derived here");
     assert_eq!(given(asker, id, 1, roster).await, None, "the first attempt is not dead");
     assert_eq!(given(asker, id, 0, B256::ZERO).await, None, "no sharing of the group's key");
-    let Some(SeedPart::Part { .. }) = given(asker, id, 0, roster).await else { panic!("a part") };
+    let Some(SecretPart::Part { .. }) = given(asker, id, 0, roster).await else { panic!("a part") };
 
     let mut members = scene.members([1, 2, 3]);
     for member in &mut members[..2] {
         member.round().await.expect("built");
     }
-    let Some(SeedPart::Whole { signature }) = given(asker, id, 0, roster).await else { panic!("all of it") };
+    let Some(SecretPart::Whole { signature }) = given(asker, id, 0, roster).await else { panic!("all of it") };
     assert_eq!(given([7; 32], id, 0, roster).await, None, "still a stranger");
     assert_eq!(scene.kept(2, 0).await, Some(signature), "the same for everybody");
     assert_eq!(scene.kept(1, 1).await, None);
@@ -89,7 +89,7 @@ async fn parts_of_a_seed_should_be_given_to_who_can_spend_and_for_attempts_that_
     for attempt in [0, 7] {
         let question = SeedQuestion { trace: id, attempt, is_open: true, roster };
         let refused = seeds.answer(&asker, question).await.expect_err("it signs nothing");
-        assert!(matches!(refused, SeedRefusal::Stopped), "{refused}");
+        assert!(matches!(refused, Refusal::Stopped), "{refused}");
     }
 }
 

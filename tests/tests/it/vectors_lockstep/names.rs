@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, keccak256};
 use lockstep_core::bls::{PublicKey, Signature};
+use lockstep_core::mask::{MASK_DST, MaskPair, masked};
 use lockstep_core::operation::{
     Memo, MemoKind, MemoRules, Operation, Policy, Registration, StoredPayload, inspect_memo,
 };
@@ -130,6 +131,27 @@ pub(super) fn seeds() -> Value {
     };
     let trace = Uuid::from_u128(0xaaaa);
     [(trace, 0), (trace, 1), (trace, u32::MAX), (Uuid::nil(), 0)].map(row).into_iter().collect()
+}
+
+pub(super) fn masked_senders() -> Value {
+    let row = |(process, sender): (Uuid, Mix)| {
+        let pair = MaskPair { process, account: Account::of(&sender) };
+        let digest = pair.digest(&group_id());
+        let signature = key().sign(digest.as_slice(), MASK_DST);
+        json!({
+            "process": process.to_string(),
+            "account": hexed(pair.account.0),
+            "digest": hexed(digest),
+            "ciphersuite": String::from_utf8_lossy(MASK_DST),
+            "public_key": hexed(key().public_key().compress()),
+            "signature": hexed(signature.compress()),
+            "masked": hexed(masked(&signature).0),
+        })
+    };
+    let [alice, bob] = [1, 2].map(|user| Mix::of_users([Uuid::from_u128(user)], 1));
+    let both = Mix::of_users([1, 2].map(Uuid::from_u128), 2);
+    let other = Uuid::from_u128(0xbbbb);
+    [(process(), alice.clone()), (process(), bob), (process(), both), (other, alice)].map(row).into_iter().collect()
 }
 
 pub(super) fn hints() -> Value {
