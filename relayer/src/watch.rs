@@ -1,7 +1,7 @@
 //! The tasks that bring the world in: the ledger's outputs and each chain's records, for the driver.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lockstep_core::Uuid;
 use lockstep_core::bls::PublicKey;
@@ -11,7 +11,7 @@ use lockstep_core::output::Output;
 use lockstep_core::trace::ChainId;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 

@@ -131,7 +131,7 @@ impl Home {
              [ledger]\n\
              api = \"{ledger}\"\n\
              kernel = {kernel:?}\n\
-             settle_ms = 0\n\
+             settle_ms = {poll_ms}\n\
              poll_ms = {poll_ms}\n\
              reread_ms = {reread_ms}\n\
              timeout_ms = {timeout_ms}\n\n\

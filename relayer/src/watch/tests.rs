@@ -1,4 +1,8 @@
-//! What the watchers hand in, and when.
+//! What the watcher brings, in which order, and how long it waits.
+
+#![expect(clippy::arithmetic_side_effects, reason = "a panic is how a test fails")]
+
+use std::sync::Mutex;
 
 use lockstep_core::bls::SecretKey;
 use lockstep_core::operation::{Operation, SignedDecision, decision_digest};
@@ -97,13 +101,22 @@ struct Bench {
 
 impl Bench {
     fn start(listed: Arc<Listed>, after: u64, addresses: Addresses, memo: MemoRules) -> Self {
+        Self::paced(listed, PACE, after, addresses, memo)
+    }
+
+    /// At the beginning of what a ledger says, in turn.
+    fn of(script: &Arc<Scripted>, pace: Pace) -> Self {
+        Self::paced(Arc::clone(script), pace, 0, Addresses::new(group(3)), MemoRules::default())
+    }
+
+    fn paced(ledger: impl ReadLedger + 'static, pace: Pace, after: u64, addresses: Addresses, memo: MemoRules) -> Self {
         let (to_driver, inputs) = mpsc::channel(8);
         let start = Progress { sequence: after, read: after, ..Progress::default() };
         let (progress, progressed) = watch::channel(start);
         let (addresses, changed) = watch::channel(Arc::new(addresses));
         let (doubts, stop) = (Doubts::default(), CancellationToken::new());
         let echo = Echo { progress: progressed, addresses: changed, memo };
-        let task = tokio::spawn(ledger(listed, PACE, echo, to_driver, doubts.clone(), stop.clone()));
+        let task = tokio::spawn(super::ledger(ledger, pace, echo, to_driver, doubts.clone(), stop.clone()));
         Self { inputs, progress, addresses, doubts, stop, task }
     }
 
@@ -117,6 +130,16 @@ impl Bench {
             Some(Input::Late(outputs)) => (outputs, true),
             other => panic!("only outputs, not {other:?}"),
         }
+    }
+
+    /// Applies the next page, and says when it came and which sequences and senders it has. The clock is paused, so waiting
+    /// for one that never comes takes no time.
+    async fn takes(&mut self, begun: Instant) -> (Duration, Vec<(u64, Option<Mix>)>) {
+        let next = timeout(Duration::from_secs(600), self.next()).await;
+        let (outputs, _) = next.expect("a page in ten minutes");
+        let came = begun.elapsed();
+        self.applied(outputs.last().map_or(0, |output| output.sequence));
+        (came, outputs.into_iter().map(|output| (output.sequence, output.senders)).collect())
     }
 
     fn applied(&self, sequence: u64) {
@@ -247,4 +270,126 @@ fn only_what_can_change_the_addresses_should_end_a_page() {
     let of = |body| may_turn(&output(1, decision(body)));
     assert!(of(DecisionBody::Switch { group: group(4) }) && of(DecisionBody::Admit { output: Uuid::nil() }));
     assert!(!of(DecisionBody::Close { process: Uuid::nil() }) && !may_turn(&output(1, b"no operation".to_vec())));
+}
+
+/// A ledger that gives one answer after the other, and then the last one for ever.
+struct Scripted {
+    answers: Vec<Vec<Output>>,
+    asked: Asked,
+}
+
+/// When something was asked.
+#[derive(Default)]
+struct Asked(Mutex<Vec<Instant>>);
+
+impl Asked {
+    /// How often before.
+    fn note(&self) -> usize {
+        let mut asked = self.0.lock().expect("no panic");
+        asked.push(Instant::now());
+        asked.len() - 1
+    }
+
+    /// Milliseconds between one question and the next, of `count` such.
+    async fn gaps(&self, count: usize) -> Vec<u128> {
+        while self.0.lock().expect("no panic").len() <= count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let asked = self.0.lock().expect("no panic").clone();
+        asked.windows(2).take(count).map(|pair| (pair[1] - pair[0]).as_millis()).collect()
+    }
+}
+
+impl Scripted {
+    fn new(answers: impl IntoIterator<Item = Vec<Output>>) -> Arc<Self> {
+        Arc::new(Self { answers: answers.into_iter().collect(), asked: Asked::default() })
+    }
+}
+
+impl ReadLedger for Scripted {
+    async fn next_outputs(&self, _: &Addresses, after: u64) -> Result<Vec<Output>, ReadError> {
+        let turn = self.asked.note();
+        let rows = self.answers.get(turn).or(self.answers.last()).expect("an answer");
+        Ok(rows.iter().filter(|row| row.sequence > after).cloned().collect())
+    }
+
+    async fn early_outputs(&self, _: &Addresses, _: u32, _: u64) -> Result<Vec<Output>, ReadError> {
+        Ok(Vec::new())
+    }
+
+    async fn reread(&self, _: &Addresses, _: u64, _: u64, _: &[Output]) -> Result<Reread, ReadError> {
+        Ok(Reread::default())
+    }
+
+    async fn output(&self, _: &Addresses, _: Uuid) -> Result<Option<Output>, ReadError> {
+        Ok(None)
+    }
+}
+
+/// A row by a sender.
+fn by(sender: u128, sequence: u64) -> Output {
+    Output { senders: Some(user(sender)), ..output(sequence, Vec::new()) }
+}
+
+fn user(id: u128) -> Mix {
+    Mix::of_users([Uuid::from_u128(id)], 1)
+}
+
+const SETTLE: Duration = Duration::from_secs(5);
+const SETTLED: Pace = Pace { poll: Duration::from_millis(100), settle: SETTLE };
+
+#[tokio::test(start_paused = true)]
+async fn nothing_should_be_handed_in_before_the_lag_has_passed() {
+    let script = Scripted::new([vec![], vec![by(1, 10)]]);
+    let mut bench = Bench::of(&script, SETTLED);
+    let begun = Instant::now();
+    assert_eq!(bench.takes(begun).await, (SETTLED.poll + SETTLE, vec![(10, Some(user(1)))]), "seen at the second look");
+    assert_eq!(script.asked.gaps(2).await, [100, 5_000], "and read once more when it has settled");
+    bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_reads_otherwise_should_wait_until_two_readings_agree() {
+    let script = Scripted::new([1, 2, 1, 3].map(|sender| vec![by(1, 5), by(sender, 10)]));
+    let mut bench = Bench::of(&script, SETTLED);
+    let begun = Instant::now();
+    let both = vec![(5, Some(user(1))), (10, Some(user(3)))];
+    assert_eq!(bench.takes(begun).await, (SETTLE * 4, both), "the fifth reading is as the fourth");
+    bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_vanishes_should_not_be_applied() {
+    let script = Scripted::new([vec![by(1, 10)], vec![], vec![], vec![by(2, 20)]]);
+    let mut bench = Bench::of(&script, SETTLED);
+    let begun = Instant::now();
+    let (came, rows) = bench.takes(begun).await;
+    assert_eq!(rows, [(20, Some(user(2)))]);
+    assert_eq!(came, SETTLE + SETTLED.poll * 2 + SETTLE);
+    bench.end().await;
+}
+
+/// A row that comes in before one that was seen already changes what stands where, so all of it is read once more.
+#[tokio::test(start_paused = true)]
+async fn a_row_that_comes_before_others_should_wait_with_them() {
+    let script = Scripted::new([vec![by(1, 20)], vec![by(2, 10), by(1, 20)]]);
+    let mut bench = Bench::of(&script, SETTLED);
+    let begun = Instant::now();
+    assert_eq!(bench.takes(begun).await, (SETTLE * 2, vec![(10, Some(user(2))), (20, Some(user(1)))]));
+    bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_rows_should_not_delay_those_before_them() {
+    let script = Scripted::new((1..=8).map(|rows| (1..=rows).map(|row| by(1, row * 10)).collect()));
+    let mut bench = Bench::of(&script, SETTLED);
+    let begun = Instant::now();
+    let mut pages = Vec::new();
+    for _ in 0..3 {
+        let (came, rows) = bench.takes(begun).await;
+        pages.push((came, rows.into_iter().map(|(sequence, _)| sequence).collect::<Vec<_>>()));
+    }
+    let expected = [(SETTLE, vec![10]), (SETTLE * 2, vec![20, 30]), (SETTLE * 3, vec![40, 50])];
+    assert_eq!(pages, expected, "each page is what was seen a lag ago");
+    bench.end().await;
 }

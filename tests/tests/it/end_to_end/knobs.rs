@@ -155,6 +155,7 @@ async fn members_should_see_one_order_whatever_the_ledger_shows_one_of_them() ->
     reading::own_snapshots_and_used_tokens_should_not_matter(&mut knobs).await?;
     reading::unlisted_change_should_hold_what_spends_it_and_nothing_else(&mut knobs).await?;
     reading::a_contradicted_row_should_be_waited_for_and_named(&mut knobs).await?;
+    reading::a_row_that_reads_otherwise_once_should_be_read_again(&mut knobs).await?;
     reading::a_hidden_row_should_be_found_and_taken_in(&mut knobs).await?;
     reading::a_row_that_comes_late_should_wait_for_a_decision(&mut knobs).await?;
     reading::a_false_row_that_was_applied_should_halt_the_member(&mut knobs).await?;

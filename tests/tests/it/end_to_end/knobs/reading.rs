@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use lockstep::devnet::ledger::{Answer, Disguise, Disturbance, Fault, FaultOrder, Lie, PAUSE_MS_MAX};
 use lockstep::http::http_client;
 use lockstep::world::doubt::LedgerDoubts;
@@ -171,6 +171,28 @@ pub(super) async fn a_contradicted_row_should_be_waited_for_and_named(knobs: &mu
     knobs.goes_out().await?;
     knobs.clear().await?;
     knobs.settled().await
+}
+
+/// The ledger's API shows one member other senders, once. Nothing but the second reading can tell, and nothing false is applied.
+pub(super) async fn a_row_that_reads_otherwise_once_should_be_read_again(knobs: &mut Knobs) -> Result<()> {
+    for attempt in 1..=8 {
+        let payload = format!("false for a moment, {attempt}");
+        let output = unlisted(knobs, payload.as_bytes()).await?;
+        let senders = Some(vec![knobs.town.alice.user()]);
+        let disguise = Disguise { output: Some(output), senders, ..Disguise::default() };
+        let order = FaultOrder::new(Fault::Equivocate(disguise)).for_user(knobs.user(LIED)?).times(1);
+        let fault = knobs.set(order).await?;
+        knobs.town.network.operator.advance().await?;
+        until("the member to be shown it", async || knobs.acted(&fault).await, |acted| *acted == 1).await?;
+        knobs.arrives(payload.as_bytes()).await?;
+        knobs.clear().await?;
+        knobs.settled().await?;
+        if knobs.log(LIED)?.contains("the ledger lists otherwise than before") {
+            return Ok(());
+        }
+        // It was the look back that met the fault. It reads the same rows, and believes nothing that it sees once.
+    }
+    bail!("the member was never shown it by its first reading")
 }
 
 /// One member passes a row that the others apply. It can sign nothing behind it, says which one it is, and takes it in when
