@@ -30,12 +30,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
+use crate::backoff::Backoff;
 use crate::driver::{Input, Progress};
 use crate::peer::PeerClient;
 use crate::rosters::Rosters;
 use crate::store::{Store, StoreError};
 use crate::world::doubt::{Changed, Difference, Reread};
-use crate::world::ledger::ReadLedger;
+use crate::world::ledger::{ReadError, ReadLedger};
 
 pub use compare::history_at;
 pub use doubts::Doubts;
@@ -68,7 +69,7 @@ pub struct LookBack<L> {
     pub inputs: mpsc::Sender<Input>,
     /// Where it says what it finds.
     pub doubts: Doubts,
-    /// Time between two rounds.
+    /// Time between two rounds. While the ledger does not answer it doubles.
     pub pause: Duration,
 }
 
@@ -88,17 +89,19 @@ impl<L: ReadLedger> LookBack<L> {
     /// A contradiction: a row that was applied has changed, or this member has promised what t others contradict.
     pub async fn run(self, stop: CancellationToken) -> Result<(), DivergenceError> {
         let (mut views, mut changed) = (Views::default(), BTreeMap::new());
+        let (mut backoff, mut failed) = (Backoff::of_endpoint(self.pause), false);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(self.pause) => {}
+                () = tokio::time::sleep(backoff.pause_after(failed)) => {}
             }
             // Not dropped half-way: a round is short, and what it hands to the driver is whole.
-            views = self.round(views, &mut changed).await?;
+            (views, failed) = self.round(views, &mut changed).await?;
         }
     }
 
-    async fn round(&self, before: Views, changed: &mut BTreeMap<Uuid, u32>) -> Result<Views, DivergenceError> {
+    /// What the others see, and whether the ledger failed to answer.
+    async fn round(&self, before: Views, changed: &mut BTreeMap<Uuid, u32>) -> Result<(Views, bool), DivergenceError> {
         let (progress, addresses) = (self.progress.borrow().clone(), Arc::clone(&self.addresses.borrow()));
         let roster = self.rosters.active();
         let own = self.rosters.index_in(&roster);
@@ -111,32 +114,31 @@ impl<L: ReadLedger> LookBack<L> {
         self.tell(&before, &views);
 
         let reread = self.reread(&addresses, progress.sequence).await?;
+        let failed = reread.as_ref().is_err_and(ReadError::is_fault);
         if self.progress.borrow().rewinds != progress.rewinds {
-            return Ok(views);
+            return Ok((views, failed));
         }
         let mut behind = Vec::new();
-        if let Some(reread) = reread {
+        if let Ok(reread) = reread {
             behind.extend(note_changed(&reread, changed)?);
             behind.extend(self.judge_behind(reread.behind, &views, weights).await?);
         }
         self.doubts.set_behind(behind);
         self.judge_applied(&views, weights).await?;
-        Ok(views)
+        Ok((views, failed))
     }
 
-    /// Reads the window behind the cursor again; `None` where the ledger cannot be read now.
-    async fn reread(&self, addresses: &Addresses, to: u64) -> Result<Option<Reread>, StoreError> {
+    /// Reads the window behind the cursor again, where the ledger can be read now.
+    async fn reread(&self, addresses: &Addresses, to: u64) -> Result<Result<Reread, ReadError>, StoreError> {
         let known = self.store.outputs_up_to(to, WINDOW).await?;
         let is_cut = usize::try_from(WINDOW).is_ok_and(|window| known.len() >= window);
         let after = known.first().filter(|_| is_cut).map_or(0, |oldest| oldest.sequence);
         let known: Vec<_> = known.into_iter().filter(|output| output.sequence > after).collect();
-        match self.ledger.reread(addresses, after, to, &known).await {
-            Ok(reread) => Ok(Some(reread)),
-            Err(error) => {
-                debug!(%error, "rows behind the cursor cannot be read again now");
-                Ok(None)
-            }
+        let reread = self.ledger.reread(addresses, after, to, &known).await;
+        if let Err(error) = &reread {
+            debug!(%error, "rows behind the cursor cannot be read again now");
         }
+        Ok(reread)
     }
 
     /// Rows that this member passed. In words, those of which nothing is settled yet.

@@ -22,6 +22,7 @@ use lockstep_core::trace::ChainId;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use crate::backoff::Backoff;
 use crate::clock::unix_seconds;
 use crate::evm::governance::{ContractState, read_contract};
 use crate::evm::provider::EvmProvider;
@@ -320,18 +321,20 @@ impl Governance {
         poll: Duration,
         stop: CancellationToken,
     ) {
+        let mut backoff = Backoff::of_endpoint(poll.max(ROUND));
         loop {
             let state = tokio::select! {
                 () = stop.cancelled() => return,
                 state = read_contract(&provider, contract) => state,
             };
+            let rest = backoff.pause_after(state.is_err());
             match state {
                 Ok(state) => self.note_state(chain, state),
                 Err(error) => debug!(chain, %error, "the contract's governance cannot be read"),
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(poll.max(ROUND)) => {}
+                () = tokio::time::sleep(rest) => {}
             }
         }
     }

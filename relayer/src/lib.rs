@@ -7,6 +7,7 @@
 
 pub mod answers;
 pub mod api;
+pub mod backoff;
 pub mod ceremony;
 pub mod checkpoints;
 pub mod cli;

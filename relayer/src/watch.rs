@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use crate::backoff::Backoff;
 use crate::divergence::Doubts;
 use crate::driver::{Input, Progress, Unmasked};
 use crate::world::chain::{ChainError, Cursor, ReadChain};
@@ -28,7 +29,7 @@ const PATIENCE: u32 = 5;
 /// How often a source is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Pause between two readings when there is nothing new, or after a failure.
+    /// Pause between two readings when there is nothing new. While nobody answers it doubles.
     pub poll: Duration,
     /// How long an output must have been seen before it is applied. It decides when, never what.
     pub settle: Duration,
@@ -75,6 +76,7 @@ pub async fn ledger<L: ReadLedger>(
     let Progress { sequence: after, rewinds, .. } = *echo.progress.borrow();
     let mut task = LedgerTask { ledger, after, rewinds, pace, echo, inputs, early_read: 0, early_after: 0 };
     let (mut failures, mut answered) = (0, Instant::now());
+    let mut backoff = Backoff::of_endpoint(pace.poll);
     loop {
         let brought = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -94,13 +96,14 @@ pub async fn ledger<L: ReadLedger>(
                     error!(%error, "the next output cannot be applied: this member stands still until it can");
                 }
                 failures = note(failures, &error, "ledger");
-                if !pause(pace.poll, &stop).await {
+                if !pause(backoff.pause_after(error.is_fault()), &stop).await {
                     return Ok(());
                 }
                 continue;
             }
         };
         (failures, answered) = (0, Instant::now());
+        backoff.reset();
         doubts.wait(None);
         if wait && !pause(pace.poll, &stop).await {
             return Ok(());
@@ -281,7 +284,7 @@ pub async fn chain<C: ReadChain>(
     inputs: mpsc::Sender<Input>,
     stop: CancellationToken,
 ) -> Result<(), WatchError> {
-    let mut failures = 0;
+    let (mut failures, mut backoff) = (0, Backoff::of_endpoint(poll));
     loop {
         let page = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -289,6 +292,8 @@ pub async fn chain<C: ReadChain>(
             page = source.records(cursor, BLOCKS_AT_ONCE) => page,
         };
         let mut behind = false;
+        // An endpoint that answers, and is behind, is asked as often as ever.
+        let rest = backoff.pause_after(matches!(page, Err(ChainError::Endpoint { .. })));
         match page {
             Ok(page) => {
                 failures = 0;
@@ -309,7 +314,7 @@ pub async fn chain<C: ReadChain>(
             }
             Err(error) => failures = note(failures, &error, "chain"),
         }
-        if !behind && !pause(poll, &stop).await {
+        if !behind && !pause(rest, &stop).await {
             return Ok(());
         }
     }

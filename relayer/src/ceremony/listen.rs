@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use super::speak::Speaker;
+use crate::backoff::Backoff;
 use crate::peer::{Fault, IdentityKey, PeerClient};
 
 /// First and longest wait before a participant that does not answer is asked again.
@@ -73,11 +74,11 @@ pub(super) async fn listen(
     speaker: Speaker,
     heard: mpsc::Sender<Heard>,
 ) {
-    let (mut after, mut retry) = (0, RETRY.0);
+    let (mut after, mut retry) = (0, Backoff::new(RETRY.0, RETRY.1));
     loop {
         match peers.pull_ceremony(&from, ceremony, after, wait).await {
             Ok(Some(page)) => {
-                retry = RETRY.0;
+                retry.reset();
                 speaker.traffic().received(&page);
                 after = page.next;
                 let is_news = !page.items.is_empty();
@@ -105,7 +106,7 @@ pub(super) async fn listen(
         }
         tokio::select! {
             () = heard.closed() => return,
-            () = sleep(retry) => retry = retry.saturating_mul(2).min(RETRY.1),
+            () = sleep(retry.pause()) => {}
         }
     }
 }

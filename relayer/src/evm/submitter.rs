@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use crate::backoff::Backoff;
 use crate::clock::unix_millis;
 use crate::evm::abi::Group;
 use crate::evm::account::{Account, AccountView};
@@ -164,12 +165,14 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
     /// # Errors
     /// Where the store fails: what cannot be written down must not be sent.
     pub async fn run(mut self, cancel: CancellationToken, pause: Duration) -> Result<(), ChainError> {
+        let mut backoff = Backoff::of_endpoint(pause);
         loop {
             let pass = tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
                 // Cut off anywhere: rows are written before anything is sent, so the next start goes on from them.
                 pass = self.step(unix_millis()) => pass,
             };
+            let rest = backoff.pause_after(matches!(pass, Err(ChainError::Endpoint { .. })));
             match pass {
                 Ok(step) => debug!(chain = self.config.chain_id, ?step, "submitter pass"),
                 Err(error @ (ChainError::Store { .. } | ChainError::Contradiction(_))) => return Err(error),
@@ -179,7 +182,7 @@ impl<S: SaveSubmission, O: OfferDeliveries> Submitter<S, O> {
             }
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(rest) => {}
             }
         }
     }

@@ -21,6 +21,7 @@ use super::safe::{OutputQuery, SafeApi};
 use super::wire::{
     HexBytes, KeyRequest, KeysBody, OutputRow, OutputState, PAGE_ROWS_MAX, RawRequest, TransactionRow, View,
 };
+use crate::backoff::Backoff;
 
 /// Most coins of one payment (kernel: 256 inputs).
 const COINS_MAX: usize = 255;
@@ -222,7 +223,7 @@ async fn sign(api: &SafeApi, transaction: &Transaction, views: &[View]) -> Resul
 
 async fn wait(api: &SafeApi, trace: Uuid, transaction: B256, patience: Duration) -> Result<(), PayError> {
     let started = Instant::now();
-    let mut pause = POLL.0;
+    let mut looks = Backoff::new(POLL.0, POLL.1);
     loop {
         match api.transaction(trace).await {
             Ok(row) if row.state == OutputState::Spent => return Ok(()),
@@ -233,8 +234,7 @@ async fn wait(api: &SafeApi, trace: Uuid, transaction: B256, patience: Duration)
         if started.elapsed() >= patience {
             return Err(PayError::NotFinal { transaction });
         }
-        sleep(pause).await;
-        pause = pause.saturating_mul(2).min(POLL.1);
+        sleep(looks.pause()).await;
     }
 }
 

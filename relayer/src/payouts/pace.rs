@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::backoff::Backoff;
+
 /// The first pause after a look that changed nothing; each further one doubles it.
 const FIRST: Duration = Duration::from_millis(50);
 /// Longest pause of a payout that waits for others: the ledger, peers, its own inputs.
@@ -18,9 +20,9 @@ const STUCK_AFTER: Duration = Duration::from_secs(300);
 pub(super) struct Pace {
     since: Instant,
     next: Instant,
-    pause: Duration,
+    looks: Backoff,
     search: Instant,
-    search_pause: Duration,
+    searches: Backoff,
     /// When it may be pushed, and how often it was.
     push: Option<Instant>,
     pub(super) pushes: u32,
@@ -37,9 +39,9 @@ impl Pace {
         Self {
             since: now,
             next: now,
-            pause: FIRST,
+            looks: Backoff::new(FIRST, WAITS_MAX),
             search: after(now, search_pause),
-            search_pause,
+            searches: Backoff::new(search_pause, SEARCH_MAX),
             push: None,
             pushes: 0,
             awaits_inputs: false,
@@ -54,21 +56,21 @@ impl Pace {
 
     /// Something happened, to it or to its inputs: look again at once.
     pub(super) fn wake(&mut self, now: Instant) {
-        (self.next, self.pause) = (now, FIRST);
+        self.next = now;
+        self.looks.reset();
     }
 
     /// Nothing happened.
     pub(super) fn wait(&mut self, now: Instant, held: bool) {
-        self.next = after(now, self.pause);
-        self.pause = self.pause.saturating_mul(2).min(if held { HELD_MAX } else { WAITS_MAX });
+        let pause = if held { self.looks.pause_within(HELD_MAX) } else { self.looks.pause() };
+        self.next = after(now, pause);
     }
 
     /// True once in a while, and each time farther apart.
     pub(super) fn may_search(&mut self, now: Instant) -> bool {
         let due = now >= self.search;
         if due {
-            self.search = after(now, self.search_pause);
-            self.search_pause = self.search_pause.saturating_mul(2).min(SEARCH_MAX);
+            self.search = after(now, self.searches.pause());
         }
         due
     }

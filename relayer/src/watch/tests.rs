@@ -10,7 +10,9 @@ use lockstep_core::output::CoinId;
 use lockstep_core::{Amount, AssetId, B256, Mix};
 
 use super::*;
+use crate::world::chain::RecordPage;
 use crate::world::doubt::Reread;
+use crate::world::ledger::LedgerFault;
 
 /// What follows the switch and its early outputs.
 const BEHIND: [(u64, u32, bool); 4] = [(30, 1, false), (40, 0, false), (50, 1, false), (60, 0, false)];
@@ -272,9 +274,16 @@ fn only_what_can_change_the_addresses_should_end_a_page() {
     assert!(!of(DecisionBody::Close { process: Uuid::nil() }) && !may_turn(&output(1, b"no operation".to_vec())));
 }
 
+/// What a ledger answers once.
+enum Answer {
+    Rows(Vec<Output>),
+    NotFinal,
+    Nothing,
+}
+
 /// A ledger that gives one answer after the other, and then the last one for ever.
 struct Scripted {
-    answers: Vec<Vec<Output>>,
+    answers: Vec<Answer>,
     asked: Asked,
 }
 
@@ -301,7 +310,7 @@ impl Asked {
 }
 
 impl Scripted {
-    fn new(answers: impl IntoIterator<Item = Vec<Output>>) -> Arc<Self> {
+    fn new(answers: impl IntoIterator<Item = Answer>) -> Arc<Self> {
         Arc::new(Self { answers: answers.into_iter().collect(), asked: Asked::default() })
     }
 }
@@ -309,8 +318,11 @@ impl Scripted {
 impl ReadLedger for Scripted {
     async fn next_outputs(&self, _: &Addresses, after: u64) -> Result<Vec<Output>, ReadError> {
         let turn = self.asked.note();
-        let rows = self.answers.get(turn).or(self.answers.last()).expect("an answer");
-        Ok(rows.iter().filter(|row| row.sequence > after).cloned().collect())
+        match self.answers.get(turn).or(self.answers.last()).expect("an answer") {
+            Answer::Rows(rows) => Ok(rows.iter().filter(|row| row.sequence > after).cloned().collect()),
+            Answer::NotFinal => Err(ReadError::WaitNotFinal { output: Uuid::nil(), sequence: 10 }),
+            Answer::Nothing => Err(ReadError::Fault(no_answer())),
+        }
     }
 
     async fn early_outputs(&self, _: &Addresses, _: u32, _: u64) -> Result<Vec<Output>, ReadError> {
@@ -324,6 +336,10 @@ impl ReadLedger for Scripted {
     async fn output(&self, _: &Addresses, _: Uuid) -> Result<Option<Output>, ReadError> {
         Ok(None)
     }
+}
+
+fn no_answer() -> LedgerFault {
+    LedgerFault::Transport { doing: "outputs", retryable: true, source: "429".into() }
 }
 
 /// A row by a sender.
@@ -340,7 +356,7 @@ const SETTLED: Pace = Pace { poll: Duration::from_millis(100), settle: SETTLE };
 
 #[tokio::test(start_paused = true)]
 async fn nothing_should_be_handed_in_before_the_lag_has_passed() {
-    let script = Scripted::new([vec![], vec![by(1, 10)]]);
+    let script = Scripted::new([Answer::Rows(vec![]), Answer::Rows(vec![by(1, 10)])]);
     let mut bench = Bench::of(&script, SETTLED);
     let begun = Instant::now();
     assert_eq!(bench.takes(begun).await, (SETTLED.poll + SETTLE, vec![(10, Some(user(1)))]), "seen at the second look");
@@ -350,7 +366,7 @@ async fn nothing_should_be_handed_in_before_the_lag_has_passed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_row_that_reads_otherwise_should_wait_until_two_readings_agree() {
-    let script = Scripted::new([1, 2, 1, 3].map(|sender| vec![by(1, 5), by(sender, 10)]));
+    let script = Scripted::new([1, 2, 1, 3].map(|sender| Answer::Rows(vec![by(1, 5), by(sender, 10)])));
     let mut bench = Bench::of(&script, SETTLED);
     let begun = Instant::now();
     let both = vec![(5, Some(user(1))), (10, Some(user(3)))];
@@ -360,7 +376,7 @@ async fn a_row_that_reads_otherwise_should_wait_until_two_readings_agree() {
 
 #[tokio::test(start_paused = true)]
 async fn a_row_that_vanishes_should_not_be_applied() {
-    let script = Scripted::new([vec![by(1, 10)], vec![], vec![], vec![by(2, 20)]]);
+    let script = Scripted::new([vec![by(1, 10)], vec![], vec![], vec![by(2, 20)]].map(Answer::Rows));
     let mut bench = Bench::of(&script, SETTLED);
     let begun = Instant::now();
     let (came, rows) = bench.takes(begun).await;
@@ -372,7 +388,7 @@ async fn a_row_that_vanishes_should_not_be_applied() {
 /// A row that comes in before one that was seen already changes what stands where, so all of it is read once more.
 #[tokio::test(start_paused = true)]
 async fn a_row_that_comes_before_others_should_wait_with_them() {
-    let script = Scripted::new([vec![by(1, 20)], vec![by(2, 10), by(1, 20)]]);
+    let script = Scripted::new([vec![by(1, 20)], vec![by(2, 10), by(1, 20)]].map(Answer::Rows));
     let mut bench = Bench::of(&script, SETTLED);
     let begun = Instant::now();
     assert_eq!(bench.takes(begun).await, (SETTLE * 2, vec![(10, Some(user(2))), (20, Some(user(1)))]));
@@ -381,7 +397,7 @@ async fn a_row_that_comes_before_others_should_wait_with_them() {
 
 #[tokio::test(start_paused = true)]
 async fn new_rows_should_not_delay_those_before_them() {
-    let script = Scripted::new((1..=8).map(|rows| (1..=rows).map(|row| by(1, row * 10)).collect()));
+    let script = Scripted::new((1..=8).map(|rows| Answer::Rows((1..=rows).map(|row| by(1, row * 10)).collect())));
     let mut bench = Bench::of(&script, SETTLED);
     let begun = Instant::now();
     let mut pages = Vec::new();
@@ -392,4 +408,50 @@ async fn new_rows_should_not_delay_those_before_them() {
     let expected = [(SETTLE, vec![10]), (SETTLE * 2, vec![20, 30]), (SETTLE * 3, vec![40, 50])];
     assert_eq!(pages, expected, "each page is what was seen a lag ago");
     bench.end().await;
+}
+
+/// Who does not answer is asked less and less often; who answers that something is not there yet, as often as ever.
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_does_not_answer_should_be_left_alone_for_longer_each_time() {
+    let silence = || (0..7).map(|_| Answer::Nothing);
+    let waits = (0..6).map(|_| Answer::NotFinal);
+    let script =
+        Scripted::new(silence().chain([Answer::Rows(vec![by(1, 10)])]).chain(silence()).chain(waits).chain(silence()));
+    let pace = Pace { settle: Duration::ZERO, ..SETTLED };
+    let mut bench = Bench::of(&script, pace);
+    assert_eq!(bench.next().await.0.len(), 1);
+    bench.applied(10);
+    let gaps = script.asked.gaps(27).await;
+    let doubling = [100, 200, 400, 800, 1_600, 3_200, 3_200];
+    let expected = [&doubling[..], &[0], &doubling, &[100; 6], &doubling[..6]].concat();
+    assert_eq!(gaps, expected, "an answer ends it at once");
+    bench.end().await;
+}
+
+/// A chain that fails so many times, then answers, then lags, then fails again.
+struct Chain(Arc<Asked>);
+
+impl ReadChain for Chain {
+    async fn records(&self, from: Cursor, _: u64) -> Result<RecordPage, ChainError> {
+        let doing = "test";
+        match self.0.note() {
+            0..=3 | 12.. => Err(ChainError::Endpoint { doing, source: "429".into() }),
+            4..=7 => Ok(RecordPage { records: Vec::new(), cursor: from, final_block: from.block }),
+            8..=11 => Err(ChainError::Incomplete { doing, what: "it lags".to_owned() }),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_fails_should_be_left_alone_for_longer_each_time() {
+    let (asked, stop) = (Arc::new(Asked::default()), CancellationToken::new());
+    let (inputs, _from_watcher) = mpsc::channel(8);
+    let poll = Duration::from_secs(1);
+    let task = chain(1, Chain(Arc::clone(&asked)), Cursor::before(1), poll, inputs, stop.clone());
+    let task = tokio::spawn(task);
+    let gaps = asked.gaps(18).await;
+    let expected = [&[1_000, 2_000, 4_000, 8_000][..], &[1_000; 8], &[1_000, 2_000, 4_000, 8_000, 15_000, 15_000]];
+    assert_eq!(gaps, expected.concat());
+    stop.cancel();
+    task.await.expect("no panic").expect("no contradiction");
 }

@@ -275,6 +275,12 @@ impl ReadError {
             Self::Unlistable { .. } | Self::WaitForMask { .. } | Self::Fault(_) => false,
         }
     }
+
+    /// True where the ledger or its nodes did not answer as they should: they are asked less often for a while. Everything else
+    /// is an answer, and what the member waits for may be there the next time.
+    pub const fn is_fault(&self) -> bool {
+        matches!(self, Self::Fault(_))
+    }
 }
 
 /// Why the ledger did not do what was asked.
