@@ -22,6 +22,7 @@ use crate::store::{Store, StoreError};
 use crate::witnesses::Word;
 use crate::world::doubt::{HistoryAt, LedgerDoubts, SetAside};
 use crate::world::peer::{MaskQuestion, SecretPart, SeedQuestion};
+use crate::world::unclaimed::Unclaimed;
 
 /// Answers from the store.
 #[derive(Clone, Debug)]
@@ -140,6 +141,7 @@ pub struct OwnStatus {
     governance: Governance,
     doubts: Doubts,
     late: watch::Receiver<Vec<SetAside>>,
+    unclaimed: watch::Receiver<Unclaimed>,
 }
 
 impl OwnStatus {
@@ -151,8 +153,9 @@ impl OwnStatus {
         governance: Governance,
         doubts: Doubts,
         late: watch::Receiver<Vec<SetAside>>,
+        unclaimed: watch::Receiver<Unclaimed>,
     ) -> Self {
-        Self { member, rosters, store, governance, doubts, late }
+        Self { member, rosters, store, governance, doubts, late, unclaimed }
     }
 }
 
@@ -173,6 +176,7 @@ impl api::ReadStatus for OwnStatus {
             open_payouts: self.store.open_payout_count().await?,
             parked: self.store.parked().await?,
             signing_stopped: self.store.signing_stopped().await?.map(|switch| switch.reason),
+            unclaimed: self.unclaimed.borrow().clone(),
             contracts: self.governance.contracts().into_iter().map(contract).collect(),
             ledger: LedgerDoubts { late: self.late.borrow().clone(), ..self.doubts.all() },
         })

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::world::doubt::LedgerDoubts;
+use crate::world::unclaimed::Unclaimed;
 
 /// How far a member has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,9 @@ pub struct Status {
     pub open_payouts: u64,
     /// Outbounds parked for good, as (chain, nonce): each needs a person.
     pub parked: Vec<(u64, u64)>,
+    /// Coins that nobody could or may get back, until a decision releases them.
+    #[serde(default)]
+    pub unclaimed: Unclaimed,
     /// Why this member signs nothing, since its operator said `lockstep stop-signing`.
     #[serde(default)]
     pub signing_stopped: Option<String>,

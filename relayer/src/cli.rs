@@ -26,7 +26,8 @@ pub use account::{AccountCommand, AddressArgs, OrderArgs};
 pub use ceremony::{CeremonyCommand, JoinArgs, StartArgs, StatusArgs};
 pub use devnet::{DemoArgs, DevnetArgs};
 pub use govern::{
-    ApproveArgs, ChainArgs, GovernCommand, ListArgs, OutboundArgs, ProposeArgs, SubmitArgs, SwitchArgs, What,
+    ApproveArgs, ChainArgs, GovernCommand, ListArgs, OutboundArgs, ProposeArgs, SubmitArgs, SwitchArgs, UnclaimedArgs,
+    What,
 };
 pub use group::{CodeArgs, GroupCommand};
 pub use inspect::{InspectCommand, MemoArgs, VerifySignatureArgs};

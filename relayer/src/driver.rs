@@ -8,13 +8,13 @@ use std::iter;
 use std::sync::Arc;
 
 use lockstep_core::bls::{PublicKey, Signature};
-use lockstep_core::derive::{ConfigError, Record};
+use lockstep_core::derive::{Class, ConfigError, Record};
 use lockstep_core::group::Addresses;
-use lockstep_core::machine::{Advance, Machine, MachineError, Rules};
+use lockstep_core::machine::{Advance, Machine, MachineError, Rules, Step};
 use lockstep_core::mask::{MaskPair, masked};
 use lockstep_core::operation::{Memo, MemoRules};
 use lockstep_core::output::Output;
-use lockstep_core::trace::ChainId;
+use lockstep_core::trace::{ChainId, Trace};
 use lockstep_core::{FixedBytes, Uuid};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -24,6 +24,7 @@ use tracing::{debug, error, info, warn};
 use crate::store::{Commit, MaskRow, Store, StoreError};
 use crate::world::chain::Cursor;
 use crate::world::doubt::SetAside;
+use crate::world::unclaimed::Unclaimed;
 
 /// Inputs that may wait for the driver: two pages a watcher, so that a watcher reads ahead but memory stays bounded.
 pub const INPUTS_MAX: usize = 8;
@@ -118,6 +119,7 @@ pub struct Driver {
     progress: watch::Sender<Progress>,
     addresses: watch::Sender<Arc<Addresses>>,
     late: watch::Sender<Vec<SetAside>>,
+    unclaimed: watch::Sender<Unclaimed>,
 }
 
 /// What the store's inputs lead to.
@@ -208,8 +210,9 @@ impl Driver {
         });
         let (addresses, _) = watch::channel(Arc::new(Addresses::of(machine.core())));
         let (late, _) = watch::channel(set_aside(&machine));
+        let (unclaimed, _) = watch::channel(unclaimed(&machine));
         let (pending, unmasked) = (VecDeque::new(), None);
-        Ok(Self { machine, memo, store, positions, pending, unmasked, progress, addresses, late })
+        Ok(Self { machine, memo, store, positions, pending, unmasked, progress, addresses, late, unclaimed })
     }
 
     /// How far the driver has come, now and from now on.
@@ -226,6 +229,11 @@ impl Driver {
     /// The outputs that were set aside and wait for a decision, now and from now on.
     pub fn late(&self) -> watch::Receiver<Vec<SetAside>> {
         self.late.subscribe()
+    }
+
+    /// The coins that nobody could or may get back, now and from now on.
+    pub fn unclaimed(&self) -> watch::Receiver<Unclaimed> {
+        self.unclaimed.subscribe()
     }
 
     /// Takes inputs until told to stop or until all watchers are gone.
@@ -297,6 +305,9 @@ impl Driver {
         let (escrow_due, decided_key) = (escrow_due(&self.machine), decided_key(&self.machine));
         let keys_to_come = self.machine.core().keys_to_come().into();
         let latest = commit.steps.iter().filter(|(_, step)| step.is_some()).map(|(output, _)| output.created_at).max();
+        if commit.steps.iter().filter_map(|(_, step)| step.as_ref()).any(touches_unclaimed) {
+            self.unclaimed.send_replace(unclaimed(&self.machine));
+        }
         let aside = set_aside(&self.machine);
         self.late.send_if_modified(|late| {
             *late != aside && {
@@ -411,6 +422,7 @@ impl Driver {
         let (escrow_due, decided_key) = (escrow_due(&self.machine), decided_key(&self.machine));
         let keys_to_come = self.machine.core().keys_to_come().into();
         self.late.send_replace(set_aside(&self.machine));
+        self.unclaimed.send_replace(unclaimed(&self.machine));
         self.progress.send_modify(|progress| {
             *progress = Progress {
                 sequence,
@@ -472,6 +484,17 @@ fn warn_of_late(output: &Output) {
 
 fn set_aside(machine: &Machine) -> Vec<SetAside> {
     machine.core().late().map(SetAside::from).collect()
+}
+
+fn unclaimed(machine: &Machine) -> Unclaimed {
+    let listed = &machine.rules().derive.assets;
+    Unclaimed::of(machine.core().unclaimed().map(|(_, coin)| *coin), |asset| listed.contains_key(asset))
+}
+
+/// True where one more coin is unclaimed, or one less.
+fn touches_unclaimed(step: &Step) -> bool {
+    step.classes.iter().any(|(_, class)| *class == Class::Unclaimed)
+        || step.derived.iter().any(|named| matches!(named.derived.trace, Trace::Release { .. }))
 }
 
 fn decided_key(machine: &Machine) -> Option<[u8; 96]> {

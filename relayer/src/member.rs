@@ -226,7 +226,8 @@ impl Parts {
     fn own_status(&self, doubts: Doubts) -> OwnStatus {
         let (rosters, store) = (self.rosters.clone(), self.store.clone());
         let governance = self.governance.clone();
-        OwnStatus::new(self.config.member.into(), rosters, store, governance, doubts, self.driver.late())
+        let (late, unclaimed) = (self.driver.late(), self.driver.unclaimed());
+        OwnStatus::new(self.config.member.into(), rosters, store, governance, doubts, late, unclaimed)
     }
 
     fn spawn(self) -> Result<Supervisor, MemberError> {

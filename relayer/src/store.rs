@@ -16,6 +16,7 @@ mod reads;
 mod rewind;
 mod seeds;
 mod submissions;
+mod unclaimed;
 
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -40,6 +41,7 @@ pub use lease::{BEAT, Holder, LeaseError};
 pub use masks::MaskRow;
 pub use payouts::{OpenPayout, Payload};
 pub use reads::{MailboxRow, QueuedMessage, StepRow};
+pub use unclaimed::Release;
 
 use lease::Lease;
 

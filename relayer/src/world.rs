@@ -4,4 +4,5 @@ pub mod chain;
 pub mod doubt;
 pub mod ledger;
 pub mod peer;
+pub mod unclaimed;
 pub mod witness;

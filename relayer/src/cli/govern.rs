@@ -4,6 +4,7 @@
 mod desk;
 mod propose;
 mod submit;
+mod unclaimed;
 
 use clap::{Args, Subcommand};
 use lockstep_core::group::roster::Roster;
@@ -19,6 +20,7 @@ use self::desk::{Desk, State};
 
 pub use propose::{ChainArgs, OutboundArgs, ProposeArgs, What};
 pub use submit::SubmitArgs;
+pub use unclaimed::UnclaimedArgs;
 
 /// What to do about governance.
 #[derive(Debug, Subcommand)]
@@ -31,6 +33,8 @@ pub enum GovernCommand {
     List(ListArgs),
     /// Send what the group has signed: a decision as a payment to the group, an action to its contract
     Submit(SubmitArgs),
+    /// Show the coins that the group keeps because nobody could or may get them back: a decision can release each
+    Unclaimed(UnclaimedArgs),
 }
 
 /// What to approve.
@@ -75,6 +79,7 @@ pub(super) async fn run(command: GovernCommand) -> Result<Exit, Failure> {
         GovernCommand::Approve(args) => approve(&args).await,
         GovernCommand::List(args) => list(&args).await,
         GovernCommand::Submit(args) => submit::submit(&args).await,
+        GovernCommand::Unclaimed(args) => unclaimed::unclaimed(&args).await,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the driver takes in, gives back, and says of it.
 
+mod unclaimed;
+
 use lockstep_core::bls::SecretKey;
 use lockstep_core::derive::{AssetRule, ChainRule, Config, DAY_NS, Fee, HOUR_NS, INPUTS_MAX, MEMO_MAX, SWEEP_MAX};
 use lockstep_core::machine::ContractPlace;

@@ -88,12 +88,13 @@ fn action(action: &Action, group: &Group) -> String {
 }
 
 /// The group file's symbol with the id, for symbols are only names.
-fn symbol(asset: &AssetId, group: &Group) -> String {
+pub fn symbol(asset: &AssetId, group: &Group) -> String {
     let known = group.assets().values().find(|known| AssetId::from_uuid(known.uuid) == *asset);
     known.map_or_else(|| format!("asset {asset}"), |known| format!("{} (asset {asset})", known.symbol))
 }
 
-fn set(mix: &Mix, group: &Group) -> String {
+/// Who they are, with the names of members, and how many of them must sign.
+pub fn set(mix: &Mix, group: &Group) -> String {
     let named = |user: &Uuid| {
         let member = group.members().iter().find(|member| member.user == *user);
         member.map_or_else(|| user.to_string(), |member| format!("{} ({user})", member.name))

@@ -310,15 +310,41 @@ async fn a_minimum_should_act_from_its_decision_on(town: &Town, place: Place) ->
     govern(town, "minimum-again", &["minimum", "--asset", "BTC", "--minimum", "0.0001", "--floor", "0.0001"]).await
 }
 
+/// What the second member's operator is shown of an unclaimed coin.
+async fn unclaimed(town: &Town, output: &str, more: &[&str]) -> Result<Option<Value>> {
+    let shown = done(town, 2, &[&["govern", "unclaimed", "--json"], more].concat()).await?;
+    let mut shown: Value = serde_json::from_str(&shown)?;
+    let coins = shown["coins"].as_array_mut().context("coins")?;
+    Ok(coins.iter_mut().find(|coin| coin["output"] == output).map(Value::take))
+}
+
 async fn an_unclaimed_coin_should_be_released_once(town: &Town) -> Result<()> {
     let dust = Amount::from_units(1_000);
     let paid = town.network.pay(&town.alice, town.btc, dust, b"not worth a refund".to_vec()).await?;
     let output = output_id(&CoinId { transaction: paid.transaction, index: 0 }).to_string();
+    // The operator of a member finds it there, beside the service.
+    let coin = until("the coin to be listed", async || unclaimed(town, &output, &[]).await, Option::is_some).await?;
+    let coin = coin.context("a coin")?;
+    assert_eq!((&coin["amount"], &coin["symbol"]), (&json!("0.00001000"), &json!("BTC")), "{coin}");
+    assert_eq!((&coin["state"], &coin["why"]), (&json!("unclaimed"), &json!("is below the refund floor of its asset")));
+    assert!(coin["senders"].to_string().contains(&town.alice.user().to_string()), "{coin}");
+    let shown = done(town, 2, &["govern", "unclaimed", "--asset", "BTC"]).await?;
+    assert!(shown.contains(&output) && shown.contains("1 unclaimed: 0.00001000 of BTC"), "{shown}");
+    let other = Uuid::from_u128(1).to_string();
+    assert!(done(town, 2, &["govern", "unclaimed", "--asset", &other]).await?.starts_with("nothing is unclaimed"));
+    let sum = async || Ok(town.network.members[1].status().await?.unclaimed.sums.get(&town.btc).copied());
+    until("the status to have it", sum, |sum| *sum == Some(dust)).await?;
+
     let had = town.balance(&town.bob).await?;
     let to = town.bob.user().to_string();
     let expected = had.checked_add(dust).context("money")?;
     govern(town, "release", &["release", "--output", &output, "--to", &to]).await?;
     until("the released coin", async || town.balance(&town.bob).await, |found| *found == expected).await?;
+    assert!(unclaimed(town, &output, &[]).await?.is_none(), "it is nobody's no more");
+    let is_paid = |coin: &Option<Value>| coin.as_ref().is_some_and(|coin| coin["state"] == "paid");
+    let coin = until("it to be known as paid", async || unclaimed(town, &output, &["--all"]).await, is_paid).await?;
+    assert!(coin.is_some_and(|coin| coin["released_to"].to_string().contains(&to)));
+    until("the status to be without it", sum, Option::is_none).await?;
     let somebody = Uuid::from_u128(0x5e).to_string();
     govern(town, "release-again", &["release", "--output", &output, "--to", &somebody]).await?;
     town.agreed().await?;
