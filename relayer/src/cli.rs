@@ -37,7 +37,7 @@ pub use keys::{
     ShowArgs,
 };
 pub use link::LinkArgs;
-pub use memo::{CallArgs, MemoCommand, PolicyArg, RegisterMemoArgs, RegistrationArgs};
+pub use memo::{CallArgs, EncodeCommand, MemoCommand, PolicyArg, RegisterMemoArgs, RegistrationArgs};
 pub use pay::{BalanceArgs, OnceArgs, PayArgs, RegisterArgs, UserArgs};
 pub use service::MemberArgs;
 

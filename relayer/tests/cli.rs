@@ -90,8 +90,8 @@ fn inspected_things_should_be_shown_as_json() {
 #[test]
 fn memos_for_wallets_should_say_what_they_are_made_of() {
     let (process, address) = ("405e0689-33ca-574b-9b98-86f6a64fda80", "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
-    must_refuse(&["memo", "call", "--process", process, "--payload", "0xzz"], 1);
-    must_refuse(&["memo", "register", "--chain", "31337", "--address", address, "--gas", "1"], 1);
+    must_refuse(&["memo", "encode", "call", "--process", process, "--payload", "0xzz"], 1);
+    must_refuse(&["memo", "encode", "register", "--chain", "31337", "--address", address, "--gas", "1"], 1);
 
     let meaning = |arguments: &[&str]| {
         let memo = json(arguments);
@@ -99,12 +99,23 @@ fn memos_for_wallets_should_say_what_they_are_made_of() {
         assert_eq!(memo["bytes"], text.len());
         json(&["inspect", "memo", &text])["meaning"].clone()
     };
-    let call = meaning(&["memo", "call", "--process", process, "--payload", "0xcafe"]);
+    let call = meaning(&["memo", "encode", "call", "--process", process, "--payload", "0xcafe"]);
     assert_eq!((&call["kind"], &call["process"], &call["payload"]), (&"call".into(), &process.into(), &"cafe".into()));
-    let stored = meaning(&["memo", "call", "--process", process, "--payload", "0xcafe", "--reference", "3"]);
+    let stored = meaning(&["memo", "encode", "call", "--process", process, "--payload", "0xcafe", "--reference", "3"]);
     assert_eq!((&stored["kind"], &stored["reference"]), (&"stored_call".into(), &3.into()), "{stored}");
-    let register =
-        meaning(&["memo", "register", "--chain", "31337", "--address", address, "--gas", "70000", "--policy", "park"]);
+    let register = meaning(&[
+        "memo",
+        "encode",
+        "register",
+        "--chain",
+        "31337",
+        "--address",
+        address,
+        "--gas",
+        "70000",
+        "--policy",
+        "park",
+    ]);
     assert_eq!((&register["kind"], &register["gas"]), (&"register".into(), &70_000.into()), "{register}");
     assert_eq!(register["policy"], "park", "{register}");
 }
@@ -112,7 +123,7 @@ fn memos_for_wallets_should_say_what_they_are_made_of() {
 #[test]
 fn links_for_wallets_should_name_everything_that_is_paid() {
     let group = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/group.example.toml");
-    let call = ["memo", "call", "--process", "405e0689-33ca-574b-9b98-86f6a64fda80", "--payload", "0x01"];
+    let call = ["memo", "encode", "call", "--process", "405e0689-33ca-574b-9b98-86f6a64fda80", "--payload", "0x01"];
     let with = |more: &[&'static str]| [&call[..], more].concat();
     must_refuse(&with(&["--group", group]), 1);
     must_refuse(&with(&["--group", group, "--asset", "no such", "--amount", "1"]), 1);
@@ -138,7 +149,7 @@ fn links_for_wallets_should_name_everything_that_is_paid() {
     assert!(rows.len() > 20 && rows.iter().any(|row| row.contains('█')), "{out}");
 
     let address = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
-    let fee = json(&["memo", "register", "--chain", "31337", "--address", address, "--group", group]);
+    let fee = json(&["memo", "encode", "register", "--chain", "31337", "--address", address, "--group", group]);
     assert_eq!(fee["amount"], "0.01000000", "{fee}");
 }
 

@@ -94,7 +94,7 @@ fn order(args: &OrderArgs) -> Result<serde_json::Value> {
     Ok(json!({ "payload": payload, "memo": memo, "store": store }))
 }
 
-/// The memo of a payment with a payload, as `memo call` prints it.
+/// The memo of a payment with a payload, as `memo encode call` prints it.
 fn memo(process: Uuid, payload: Vec<u8>) -> Result<String> {
     let operation = Operation::call(process, payload);
     let length = operation.encode()?.len();

@@ -11,15 +11,23 @@ use super::link::{Link, LinkArgs};
 use super::pay::{asset_uuid, payload};
 use super::{Exit, Failure, print_json, print_line};
 
-/// What the memo is for.
+/// What to do with a memo.
 #[derive(Debug, Subcommand)]
 pub enum MemoCommand {
-    /// A payment to a process; with a group file also as a link or QR code that wallets open
-    Call(CallArgs),
-    /// A registration: whoever pays the fee with it owns the process; with a group file also as a link or QR code
-    Register(RegisterMemoArgs),
+    /// Print the memo of a payment; with a group file also as a link or QR code that wallets open
+    #[command(subcommand)]
+    Encode(EncodeCommand),
     /// Show what a memo means; the same as `inspect memo`
     Decode(MemoArgs),
+}
+
+/// What the memo is for.
+#[derive(Debug, Subcommand)]
+pub enum EncodeCommand {
+    /// A payment to a process
+    Call(CallArgs),
+    /// A registration: whoever pays the fee with it owns the process
+    Register(RegisterMemoArgs),
 }
 
 /// Which process to pay, and what to tell it.
@@ -98,8 +106,8 @@ impl RegistrationArgs {
 
 pub(super) fn run(command: MemoCommand) -> Result<Exit, Failure> {
     match command {
-        MemoCommand::Call(args) => call(&args).map_err(Failure::bad_input)?.print(),
-        MemoCommand::Register(args) => register(&args).map_err(Failure::bad_input)?.print(),
+        MemoCommand::Encode(EncodeCommand::Call(args)) => call(&args).map_err(Failure::bad_input)?.print(),
+        MemoCommand::Encode(EncodeCommand::Register(args)) => register(&args).map_err(Failure::bad_input)?.print(),
         MemoCommand::Decode(args) => inspect::memo(args),
     }
 }
