@@ -417,12 +417,14 @@ pub enum ConfigError {
         what: String,
     },
     /// Nobody reads this key: a slip of the pen, or of another version.
-    #[error("unknown key `{key}` in {place}")]
+    #[error("unknown key `{key}` in {place}: {known}")]
     UnknownKey {
         /// The key with its sections.
         key: String,
         /// The file, variable or flag.
         place: String,
+        /// Which keys there are instead, in words.
+        known: String,
     },
     /// A flag that is not `key=value`.
     #[error("`{0}` is not section.key=value")]

@@ -1,6 +1,6 @@
 //! File < environment < flag, with every key accounted for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -170,5 +170,28 @@ fn check(key: &str, place: impl FnOnce() -> String) -> Result<(), ConfigError> {
     if KEYS.iter().any(fits) {
         return Ok(());
     }
-    Err(ConfigError::UnknownKey { key: key.chars().take(80).collect(), place: place() })
+    Err(ConfigError::UnknownKey { key: key.chars().take(80).collect(), place: place(), known: known(key) })
+}
+
+/// The keys of the section that `key` names, or of the top where it names none.
+fn known(key: &str) -> String {
+    let (section, _) = key.split_once('.').unwrap_or(("", key));
+    let (mut keys, mut sections) = (Vec::new(), BTreeSet::new());
+    for known in KEYS {
+        match known.split_once('.') {
+            Some((name, key)) if name == section => keys.push(key),
+            Some((name, _)) => drop(sections.insert(name)),
+            None if section.is_empty() => keys.push(known),
+            None => {}
+        }
+    }
+    match (section, keys.join(", ")) {
+        ("", keys) => format!("there are {keys}, and the sections {}", in_words(&sections)),
+        (_, keys) if keys.is_empty() => format!("the sections are {}", in_words(&sections)),
+        (section, keys) => format!("`{section}` has {}", keys.replace('*', "ID")),
+    }
+}
+
+fn in_words(sections: &BTreeSet<&str>) -> String {
+    sections.iter().copied().collect::<Vec<_>>().join(", ")
 }

@@ -36,13 +36,29 @@ fn refusal(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> String {
 }
 
 #[test]
-fn unknown_keys_should_be_refused_with_their_place() {
+fn unknown_keys_should_be_refused_with_their_place_and_the_known_ones() {
     let in_file = refusal(&FILE.replace("filter", "fliter"), &[], &[]);
-    assert!(in_file.starts_with("unknown key `log.fliter` in `") && in_file.ends_with("member.toml`"), "{in_file}");
-    let in_variable = refusal(FILE, &[("LOCKSTEP__LEDGER__APY", "x")], &[]);
-    assert_eq!(in_variable, "unknown key `ledger.apy` in the environment variable `LOCKSTEP__LEDGER__APY`");
-    assert_eq!(refusal(FILE, &[], &["chains.1.rcp=x"]), "unknown key `chains.1.rcp` in `--set chains.1.rcp`");
-    assert_eq!(refusal(FILE, &[], &["chains.1=x"]), "unknown key `chains.1` in `--set chains.1`");
+    assert!(in_file.starts_with("unknown key `log.fliter` in `"), "{in_file}");
+    assert!(in_file.ends_with("member.toml`: `log` has format, filter"), "{in_file}");
+    let in_variable = refusal(FILE, &[("LOCKSTEP__LEDGER__URL", "x")], &[]);
+    assert_eq!(
+        in_variable,
+        "unknown key `ledger.url` in the environment variable `LOCKSTEP__LEDGER__URL`: `ledger` has api, kernel, \
+         kernel_quorum, settle_ms, poll_ms, reread_ms, timeout_ms"
+    );
+    for (key, known) in [
+        ("chains.1.rcp", "`chains` has ID.rpc, ID.poll_ms, ID.timeout_ms"),
+        ("chains.1", "`chains` has ID.rpc, ID.poll_ms, ID.timeout_ms"),
+        ("legder.api", "the sections are chains, ledger, listen, log, peer, submit"),
+        (
+            "grup",
+            "there are data, group, group_digest, member, keys, passphrase_file, and the sections chains, ledger, listen, \
+             log, peer, submit",
+        ),
+    ] {
+        let expected = format!("unknown key `{key}` in `--set {key}`: {known}");
+        assert_eq!(refusal(FILE, &[], &[&format!("{key}=x")]), expected);
+    }
     assert!(refusal(&format!("{FILE}\n[empty]\n"), &[], &[]).contains("unknown field `empty`"));
     assert!(load_with(FILE, &[("LOCKSTEP_TOOL_ANVIL", "x"), ("LOCKSTEP", "x")], &[]).is_ok(), "these are not settings");
 }

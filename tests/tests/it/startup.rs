@@ -328,6 +328,10 @@ async fn a_member_of_the_real_network_should_be_told_off_line_what_is_out_of_rea
         }
         assert!(!folder.path().join("lockstep.db").exists(), "nothing is written");
     }
+    let url = ["check", "--config", "member.toml", "--set", "ledger.url=https://api.mixin.invalid"];
+    let (code, said) = lockstep_in(folder.path(), &url).await?;
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("unknown key `ledger.url`") && said.contains("`ledger` has api, kernel"), "{said}");
     Ok(())
 }
 
