@@ -3,6 +3,8 @@
 //! The TLS provider has to be installed before the first client is built, or the builder panics; and a reply has to be
 //! read with a limit, or a hostile server fills the memory. Both are easy to forget, so nothing else builds a client.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use reqwest::Response;
@@ -78,6 +80,11 @@ pub enum HttpError {
     /// No connection.
     #[error("cannot connect")]
     Connect(#[source] reqwest::Error),
+    /// A connection, and no TLS over it.
+    #[error(
+        "no secure connection: what answers speaks no TLS, or shows a certificate that this machine does not trust"
+    )]
+    Tls(#[source] reqwest::Error),
     /// The connection broke, or what came is not HTTP.
     #[error("the connection broke")]
     Broken(#[source] reqwest::Error),
@@ -96,7 +103,7 @@ impl HttpError {
     /// True where the same request may succeed later.
     pub const fn retryable(&self) -> bool {
         match self {
-            Self::Timeout(_) | Self::Connect(_) | Self::Broken(_) => true,
+            Self::Timeout(_) | Self::Connect(_) | Self::Tls(_) | Self::Broken(_) => true,
             Self::Unsendable(_) | Self::BodyTooLong { .. } => false,
         }
     }
@@ -111,15 +118,33 @@ impl From<reqwest::Error> for HttpError {
         } else if error.is_timeout() {
             Self::Timeout(error)
         } else if error.is_connect() {
-            Self::Connect(error)
+            if is_of_tls(&error) { Self::Tls(error) } else { Self::Connect(error) }
         } else {
             Self::Broken(error)
         }
     }
 }
 
+/// True where TLS failed, not the way there.
+fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<rustls::Error>() {
+            return true;
+        }
+        // What an `io::Error` is made of is not its source: it has that one's source.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = inner.map_or_else(|| error.source(), |inner| Some(inner));
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use ed25519_dalek::{Signer, SigningKey};
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -192,5 +217,63 @@ mod tests {
         let url =
             answering("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 2\r\n\r\nno", true).await;
         assert_eq!(fetch(&url).await.expect("the reply itself"), b"no");
+    }
+
+    /// One DER value: tag, length, content (X.690, 8.1).
+    fn der(tag: u8, content: &[&[u8]]) -> Vec<u8> {
+        let content = content.concat();
+        let length = u16::try_from(content.len()).expect("a short value").to_be_bytes();
+        let length: &[u8] = match length {
+            [0, short] if short < 0x80 => &[short],
+            [0, long] => &[0x81, long],
+            [high, low] => &[0x82, high, low],
+        };
+        [&[tag], length, &content].concat()
+    }
+
+    /// A certificate for 127.0.0.1 that its own Ed25519 key signed (RFC 5280, RFC 8410), and that key.
+    fn self_signed() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let (seed, algorithm) = ([7; 32], der(0x30, &[&[0x06, 3, 0x2b, 0x65, 0x70]]));
+        let key = SigningKey::from_bytes(&seed);
+        let bits = |bytes: &[u8]| der(0x03, &[&[0], bytes]);
+        let years = der(0x30, &[&der(0x17, &[b"200101000000Z"]), &der(0x17, &[b"490101000000Z"])]);
+        let public = der(0x30, &[&algorithm, &bits(key.verifying_key().as_bytes())]);
+        let name = der(0x04, &[&der(0x30, &[&der(0x87, &[&[127, 0, 0, 1]])])]);
+        let names = der(0x30, &[&der(0x30, &[&[0x06, 3, 0x55, 0x1d, 0x11], &name])]);
+        let (version, nobody) = (der(0xa0, &[&[0x02, 1, 2]]), der(0x30, &[]));
+        let parts: [&[u8]; 8] =
+            [&version, &[0x02, 1, 1], &algorithm, &nobody, &years, &nobody, &public, &der(0xa3, &[&names])];
+        let signed = der(0x30, &parts);
+        let certificate = der(0x30, &[&signed, &algorithm, &bits(&key.sign(&signed).to_bytes())]);
+        let key = der(0x30, &[&[0x02, 1, 0], &algorithm, &der(0x04, &[&der(0x04, &[&seed])])]);
+        (certificate.into(), PrivatePkcs8KeyDer::from(key).into())
+    }
+
+    /// A server that speaks TLS with that certificate.
+    fn untrusted() -> String {
+        install_tls_provider();
+        let (certificate, key) = self_signed();
+        let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
+        let config = Arc::new(config.expect("a certificate and its key"));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("https://{}/", listener.local_addr().expect("an address"));
+        tokio::task::spawn_blocking(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut session = rustls::ServerConnection::new(config).expect("a session");
+            // It fails where the client does not go on.
+            let _ = session.complete_io(&mut stream);
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn a_server_without_trusted_tls_should_be_named_as_such() {
+        let plain = answering("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", true).await;
+        for (url, why) in [(plain.replace("http", "https"), "InvalidContentType"), (untrusted(), "UnknownIssuer")] {
+            let error = fetch(&url).await.expect_err("no TLS to trust");
+            assert!(matches!(error, HttpError::Tls(_)) && error.retryable(), "{error:?}");
+            let said = format!("{:#}", anyhow::Error::from(error));
+            assert!(said.starts_with("no secure connection: ") && said.contains(why), "{said}");
+        }
     }
 }

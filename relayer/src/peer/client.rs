@@ -384,9 +384,11 @@ impl PeerError {
         let peer = peer.name.clone();
         match source {
             HttpError::BodyTooLong { .. } => Self::TooLarge { peer },
-            HttpError::Timeout(_) | HttpError::Connect(_) | HttpError::Broken(_) | HttpError::Unsendable(_) => {
-                Self::Unreachable { peer, source }
-            }
+            HttpError::Timeout(_)
+            | HttpError::Connect(_)
+            | HttpError::Tls(_)
+            | HttpError::Broken(_)
+            | HttpError::Unsendable(_) => Self::Unreachable { peer, source },
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a group's member expects of the ledger's services, as one suite. It runs against the embedded ledger, and against
 //! answers in the form of the real services (`tests/recorded`), with the same production client.
 
+mod limits;
 mod player;
 mod scene;
 mod tokens;
@@ -227,7 +228,9 @@ async fn failures_should_be_told_apart_in_every_form() {
         (202, refused(500), (Some(Refusal::Server), true)),
         (202, refused(10_002), (Some(Refusal::Invalid), false)),
         (202, refused(10_104), (Some(Refusal::Other), false)),
+        (202, refused(20_117), (Some(Refusal::Insufficient), false)),
         (202, refused(20_125), (Some(Refusal::TraceTaken), false)),
+        (202, refused(20_150), (Some(Refusal::BadReceivers), false)),
         (202, refused(2_000_001), (Some(Refusal::OutputKeyUsed), false)),
         (202, refused(2_000_002), (Some(Refusal::InputLocked), false)),
         (202, refused(2_000_003), (Some(Refusal::BadSignature), false)),
