@@ -13,6 +13,7 @@ mod link;
 mod memo;
 mod pay;
 mod service;
+mod statement;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -40,9 +41,11 @@ pub use link::LinkArgs;
 pub use memo::{CallArgs, EncodeCommand, MemoCommand, PolicyArg, RegisterMemoArgs, RegistrationArgs};
 pub use pay::{BalanceArgs, OnceArgs, PayArgs, RegisterArgs, UserArgs};
 pub use service::MemberArgs;
+pub use statement::StatementArgs;
 
 pub use crate::exit::Exit;
 use crate::harden::keep_memory_private;
+use crate::ledger::LedgerError;
 
 /// Arguments of the binary.
 #[derive(Debug, Parser)]
@@ -85,6 +88,8 @@ pub enum Command {
     Account(AccountCommand),
     /// Show what a ledger user holds of an asset
     Balance(BalanceArgs),
+    /// Show what a ledger user paid and got, newest first
+    Statement(StatementArgs),
     /// Run the whole loop on this machine and check every balance: a chain, a ledger, four members, payments both ways
     Demo(DemoArgs),
     /// Check all that `run` needs, without starting anything
@@ -148,6 +153,7 @@ pub async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Memo(command) => memo::run(command),
         Command::Account(command) => account::run(&command),
         Command::Balance(args) => pay::balance(&args).await,
+        Command::Statement(args) => statement::statement(&args).await,
         Command::Demo(args) => devnet::demo(&args).await,
         Command::Check(args) => service::check(&args).await,
         Command::Govern(command) => Box::pin(govern::run(command)).await,
@@ -177,6 +183,11 @@ impl Failure {
     /// Malformed input.
     pub fn bad_input(error: impl Into<anyhow::Error>) -> Self {
         Self::new(Exit::BadInput, error)
+    }
+
+    /// What the ledger did not answer: later perhaps, or never.
+    pub fn of_ledger(error: LedgerError) -> Self {
+        Self::new(if error.retryable() { Exit::TryAgain } else { Exit::BadInput }, error)
     }
 
     /// A wrong configuration.

@@ -18,5 +18,5 @@ pub use keystore::{Keystore, KeystoreError, Seed};
 pub use lookup::{FinalCoin, LookupError, final_coins, look_up};
 pub use multisig::{REVOCATIONS_MAX, request_id};
 pub use pay::{Paid, PayError, Payment, balance, pay, store};
-pub use safe::{ClientError, OutputQuery, SafeApi};
+pub use safe::{ClientError, OutputQuery, SafeApi, SnapshotQuery, Statement};
 pub use watcher::{ListOutputs, Watcher};

@@ -101,7 +101,7 @@ pub struct BalanceArgs {
 }
 
 impl UserArgs {
-    fn open(&self) -> Result<(Group, SafeApi)> {
+    pub(super) fn open(&self) -> Result<(Group, SafeApi)> {
         let group = read_group(&self.group)?;
         Ok((group, SafeApi::new(&self.ledger, users::load(&self.user)?)?))
     }

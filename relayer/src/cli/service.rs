@@ -65,8 +65,17 @@ pub(super) async fn run(args: &MemberArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Also shows what the ledger calls the asset of the group's fee: a running member need not know, and who is about to start a group
+/// with a wrong id in its file must.
 pub(super) async fn check(args: &MemberArgs) -> Result<Exit, Failure> {
     let ready = args.prepare().await?;
+    let fee = ready.group.fee();
+    let asset = ready.ledger.asset(fee.asset).await.map_err(|error| {
+        let exit = if error.retryable() { Exit::TryAgain } else { Exit::Configuration };
+        let unknown =
+            format!("the ledger does not say what the asset {} is, in which the group file asks its fee", fee.asset);
+        Failure::new(exit, anyhow::Error::new(error).context(unknown))
+    })?;
     let chain = |chain: &startup::ReadyChain| {
         let identity = &chain.identity;
         json!({
@@ -83,6 +92,7 @@ pub(super) async fn check(args: &MemberArgs) -> Result<Exit, Failure> {
         "group_digest": ready.group.digest(),
         "ledger_user": ready.ledger.user(),
         "evm_address": ready.secrets.evm.address(),
+        "fee": { "amount": fee.amount, "asset": asset },
         "chains": ready.chains.values().map(chain).collect::<Vec<_>>(),
     }))?;
     Ok(Exit::Done)

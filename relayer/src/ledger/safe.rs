@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use lockstep_core::B256;
+use lockstep_core::{AssetId, B256};
 use reqwest::{Client, Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,8 +16,8 @@ use super::auth::{Signed, token};
 use super::error::LedgerError;
 use super::keystore::Keystore;
 use super::wire::{
-    DepositRow, Envelope, GhostKeyRow, KeysBody, MultisigRow, OutputRow, OutputState, PAGE_ROWS_MAX, RawRequest,
-    SignBody, TransactionRow, UserRow,
+    AssetRow, DepositRow, Envelope, GhostKeyRow, KeysBody, LedgerTime, MultisigRow, OutputRow, OutputState,
+    PAGE_ROWS_MAX, RawRequest, SignBody, SnapshotRow, TransactionRow, UserRow,
 };
 use crate::clock::unix_seconds;
 use crate::http::{HttpError, http_client, patient_http_client, read_body};
@@ -44,6 +44,28 @@ pub struct OutputQuery {
     pub asset: Option<String>,
     /// Only outputs that stand there, or all.
     pub state: Option<OutputState>,
+}
+
+/// Which rows of the user's own statement to list, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotQuery {
+    /// What they have in common.
+    pub of: Statement,
+    /// Rows from before this time only; without it from the newest on.
+    pub before: Option<LedgerTime>,
+    /// Rows wanted, at most [`PAGE_ROWS_MAX`].
+    pub limit: usize,
+}
+
+/// What the rows of a statement have in common; the service takes one of these at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// Nothing: all of them.
+    Whole,
+    /// The asset.
+    OfAsset(Uuid),
+    /// The other side.
+    WithUser(Uuid),
 }
 
 /// A ledger user's access to the Safe API.
@@ -210,6 +232,52 @@ impl SafeApi {
     /// Those of every call.
     pub async fn unlock_multisig(&self, request_id: Uuid) -> Result<MultisigRow, LedgerError> {
         self.call(Method::POST, &format!("/safe/multisigs/{request_id}/unlock"), String::new()).await
+    }
+
+    /// One page of the user's own statement: single users' payments, newest first. Unlike outputs it is ordered by time.
+    ///
+    /// # Errors
+    /// More rows than asked for, and those of every call.
+    pub async fn snapshots(&self, query: &SnapshotQuery) -> Result<Vec<SnapshotRow>, LedgerError> {
+        let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
+        let mut uri = format!("/safe/snapshots?limit={limit}&order=DESC");
+        match query.of {
+            Statement::Whole => {}
+            Statement::OfAsset(asset) => uri.push_str(&format!("&asset={asset}")),
+            Statement::WithUser(user) => uri.push_str(&format!("&opponent={user}")),
+        }
+        if let Some(before) = query.before {
+            uri.push_str(&format!("&offset={before}"));
+        }
+        let rows: Vec<SnapshotRow> = self.read(&uri).await?;
+        if rows.len() > limit {
+            return Err(LedgerError::malformed("snapshots", format!("{} rows, asked for {limit}", rows.len())));
+        }
+        Ok(rows)
+    }
+
+    /// One row of the user's own statement.
+    ///
+    /// # Errors
+    /// A row of another id, and those of every call.
+    pub async fn snapshot(&self, id: Uuid) -> Result<SnapshotRow, LedgerError> {
+        let row: SnapshotRow = self.read(&format!("/safe/snapshots/{id}")).await?;
+        match row.snapshot_id == id {
+            true => Ok(row),
+            false => Err(LedgerError::malformed("snapshot", format!("it is {}, asked for {id}", row.snapshot_id))),
+        }
+    }
+
+    /// What the ledger calls an asset.
+    ///
+    /// # Errors
+    /// Another asset than asked for, and those of every call.
+    pub async fn asset(&self, id: Uuid) -> Result<AssetRow, LedgerError> {
+        let row: AssetRow = self.read(&format!("/safe/assets/{id}")).await?;
+        match row.asset_id == id && row.kernel_asset_id == AssetId::from_uuid(id) {
+            true => Ok(row),
+            false => Err(LedgerError::malformed("asset", format!("it is {}, asked for {id}", row.asset_id))),
+        }
     }
 
     async fn read<T: DeserializeOwned>(&self, uri: &str) -> Result<T, LedgerError> {

@@ -14,11 +14,13 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 mod kernel;
+mod statement;
 
 pub use kernel::{
     KernelDeposit, KernelInput, KernelKey, KernelMint, KernelOutput, KernelTransaction, KernelUtxo, RpcReply,
     RpcRequest, SentTransaction,
 };
+pub use statement::{AssetRow, FOREIGN_CHARS_MAX, ForeignText, Movement, SnapshotRow, WithdrawalRow};
 
 /// Rows that one page may hold; every known client asks for this many.
 pub const PAGE_ROWS_MAX: usize = 500;

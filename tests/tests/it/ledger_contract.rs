@@ -8,8 +8,9 @@ mod tokens;
 
 use std::time::{Duration, Instant};
 
-use lockstep::ledger::wire::{KeyRequest, KeysBody, OutputRow, OutputState, View};
-use lockstep::ledger::{KernelNodes, LedgerError, OutputQuery, Refusal, SafeApi};
+use lockstep::devnet::ledger::{Fault, FaultOrder};
+use lockstep::ledger::wire::{KeyRequest, KeysBody, MultisigRow, OutputRow, OutputState, SnapshotRow, View};
+use lockstep::ledger::{KernelNodes, LedgerError, OutputQuery, Refusal, SafeApi, SnapshotQuery, Statement};
 use lockstep_core::mixin::ids::{XIN, members_hash, output_id};
 use lockstep_core::mixin::{GhostScalar, Output, PrivateKey, RawKey, SignedTransaction, Transaction};
 use lockstep_core::{AssetId, B256, Uuid};
@@ -18,11 +19,15 @@ use crate::ledger_rules::bench::{Bench, keys, place, raw, spend};
 use player::Player;
 use scene::Scene;
 
-/// Ids of the suite's two requests.
+/// Ids of the suite's requests.
 const PAYMENT: Uuid = Uuid::from_u128(0x0a11_ce00);
 const PAYOUT: Uuid = Uuid::from_u128(0x6000_0000);
+const REVOKED: Uuid = Uuid::from_u128(0x6000_0001);
+/// Nothing has this id.
+const UNKNOWN: Uuid = Uuid::from_u128(404);
 
-/// Services, and the users of the suite: alice has a coin of 10 XIN from a deposit, the members a and b share another.
+/// Services, and the users of the suite: alice has a coin of 10 XIN from a deposit, the members a and b share another. The first
+/// time that b takes a signature back, that ends the request: the real service may do so (`safe:cmd/mtg.go`).
 struct Service {
     alice: SafeApi,
     members: [SafeApi; 2],
@@ -103,6 +108,8 @@ async fn listing(service: &Service) -> (OutputRow, OutputRow) {
     assert!(coin.sequence != shared.sequence);
     let deposit = service.alice.deposit(coin.output_id).await.expect("a deposit");
     assert!(!deposit.deposit_hash.is_empty());
+    assert_eq!(&service.alice.output(coin.output_id).await.expect("the row"), coin);
+    assert_eq!(refusal(service.alice.output(UNKNOWN).await), Refusal::NotFound);
     (coin.clone(), shared.clone())
 }
 
@@ -126,14 +133,14 @@ async fn ghost_keys(service: &Service, coin: &OutputRow) -> Output {
     let ask = |receiver| KeysBody::Own(vec![KeyRequest { receivers: vec![receiver], index: 0, hint: PAYMENT }]);
     let first = output_for_bob(service, &service.alice, &ask(service.bob), coin).await;
     assert_eq!(output_for_bob(service, &service.alice, &ask(service.bob), coin).await, first);
-    let stranger = KeyRequest { receivers: vec![Uuid::from_u128(404)], index: 0, hint: PAYOUT };
+    let stranger = KeyRequest { receivers: vec![UNKNOWN], index: 0, hint: PAYOUT };
     let nobody = service.alice.keys(&KeysBody::Own(vec![stranger])).await;
     assert_eq!(refusal(nobody), Refusal::NotRegistered);
     first
 }
 
 /// One user's payment: registered, signed by what the views open, sent, final; then its coin is taken.
-async fn payment(service: &Service, coin: &OutputRow, output: Output) {
+async fn payment(service: &Service, coin: &OutputRow, output: Output) -> B256 {
     let transaction = spend(&[coin], vec![output]);
     let row = service.alice.request_transaction(&raw(PAYMENT, &transaction.clone().unsigned())).await;
     let row = row.expect("a request");
@@ -147,35 +154,121 @@ async fn payment(service: &Service, coin: &OutputRow, output: Output) {
     assert!(sent.views.is_empty() && sent.state != OutputState::Unspent);
     until_spent(&service.alice, PAYMENT).await;
 
-    assert_eq!(refusal(service.alice.transaction(Uuid::from_u128(404)).await), Refusal::NotFound);
+    assert_eq!(refusal(service.alice.transaction(UNKNOWN).await), Refusal::NotFound);
     let parts = (transaction.inputs().to_vec(), transaction.outputs().to_vec());
     let rival = Transaction::new(transaction.asset(), parts.0, parts.1, Vec::new(), b"rival".to_vec()).expect("bounds");
     let rival = service.alice.request_transaction(&raw(Uuid::from_u128(405), &rival.unsigned())).await;
     assert_eq!(refusal(rival), Refusal::InputLocked);
+    transaction.hash()
 }
 
-/// A group's payout: each member finds the others' signatures, and the last one completes it.
+/// The ledger knows its assets by name.
+async fn assets(service: &Service) {
+    let xin = service.alice.asset(XIN).await.expect("an asset");
+    assert_eq!((xin.asset_id, xin.kernel_asset_id), (XIN, AssetId::from_uuid(XIN)));
+    assert_eq!(xin.chain_id, Uuid::from_u128(0x43d6_1dcd_e413_450d_80b8_101d_5e90_3357), "it comes from Ethereum");
+    assert_eq!((xin.symbol.as_str(), xin.name.as_str()), ("XIN", "Mixin"));
+    assert_eq!((xin.display_symbol.as_str(), xin.display_name.as_str()), ("XIN", "Mixin"));
+    assert!(xin.precision >= 8 && !xin.dust.is_zero() && xin.confirmations > 0);
+    assert_eq!(refusal(service.alice.asset(UNKNOWN).await), Refusal::NotFound);
+}
+
+/// What alice was credited and what she paid, newest first; each row by itself, and part of the rows.
+async fn statement(service: &Service, coin: &OutputRow, paid: B256) {
+    let page = async |of, before, limit| -> Vec<SnapshotRow> {
+        service.alice.snapshots(&SnapshotQuery { of, before, limit }).await.expect("a page")
+    };
+    let rows = page(Statement::Whole, None, 500).await;
+    let [payment, deposit] = rows.as_slice() else { panic!("two movements, not {}", rows.len()) };
+    for (row, hash) in [(payment, paid), (deposit, place(coin).transaction)] {
+        assert_eq!((row.user_id, row.transaction_hash.0), (service.alice.user(), hash.0));
+        assert_eq!((row.asset_id, row.kernel_asset_id), (XIN, coin.kernel_asset_id));
+        assert_eq!((&row.withdrawal, row.inscription_hash), (&None, None));
+        assert_eq!(row.amount.amount, coin.amount);
+    }
+    assert!(payment.amount.is_out && !deposit.amount.is_out && payment.created_at > deposit.created_at);
+    assert_eq!((payment.opponent_id, payment.request_id), (Some(service.bob), Some(PAYMENT)));
+    assert_eq!((payment.memo.0.as_slice(), &payment.deposit), (b"memo".as_slice(), &None));
+    assert_eq!((deposit.opponent_id, deposit.request_id, deposit.memo.0.len()), (None, None, 0));
+    let origin = service.alice.deposit(coin.output_id).await.expect("a deposit");
+    assert_eq!(deposit.deposit.as_ref().map(|from| &from.deposit_hash), Some(&origin.deposit_hash));
+
+    assert_eq!(page(Statement::OfAsset(XIN), None, 1).await, rows[..1]);
+    assert_eq!(page(Statement::OfAsset(XIN), Some(payment.created_at), 500).await, rows[1..]);
+    assert_eq!(page(Statement::WithUser(service.bob), None, 500).await, rows[..1]);
+    assert_eq!(&service.alice.snapshot(deposit.snapshot_id).await.expect("a row"), deposit);
+    assert_eq!(refusal(service.alice.snapshot(UNKNOWN).await), Refusal::NotFound);
+}
+
+/// The signatures that a request has collected.
+fn collected(row: &MultisigRow) -> usize {
+    let signed = SignedTransaction::decode(&row.raw_transaction.0).expect("a transaction");
+    signed.input_signatures(0).map_or(0, std::collections::BTreeMap::len)
+}
+
+/// A request that a member ends stays readable and dead, also for who asks for it again.
+async fn revoked(service: &Service, coin: &OutputRow, transaction: &Transaction) {
+    let [_, member] = &service.members;
+    let unsigned = raw(REVOKED, &transaction.clone().unsigned());
+    let row = member.create_multisig(&unsigned).await.expect("the request");
+    let mut signed = transaction.clone().unsigned();
+    sign(member, &mut signed, coin, &row.views);
+    let row = member.sign_multisig(&raw(REVOKED, &signed)).await.expect("a signature");
+    assert_eq!((row.signers.as_slice(), collected(&row)), ([member.user()].as_slice(), 1));
+    for row in
+        [member.unlock_multisig(REVOKED).await, member.multisig(REVOKED).await, member.create_multisig(&unsigned).await]
+    {
+        let row = row.expect("the request");
+        assert_eq!((row.request_id, row.transaction_hash.0), (REVOKED, transaction.hash().0));
+        assert_eq!((row.revoked_by, row.signers.len()), (Some(member.user()), 0));
+        assert_eq!((row.views.len(), collected(&row)), (0, 0));
+    }
+}
+
+/// A member takes its signature back; the request, by its id and by its payload's hash, lives on.
+async fn unlocked(member: &SafeApi, created: &MultisigRow) {
+    for row in [member.multisig(PAYOUT).await, member.multisig_of(B256::new(created.transaction_hash.0)).await] {
+        let row = row.expect("the request");
+        assert_eq!((row.request_id, row.transaction_hash), (PAYOUT, created.transaction_hash));
+        assert_eq!((row.signers.as_slice(), collected(&row)), ([member.user()].as_slice(), 1));
+        assert_eq!((row.views.len(), row.revoked_by), (0, None));
+    }
+    let row = member.unlock_multisig(PAYOUT).await.expect("below the threshold");
+    assert_eq!((row.request_id, row.signers.len(), collected(&row)), (PAYOUT, 0, 0));
+    assert_eq!((&row.views, row.revoked_by), (&created.views, None));
+}
+
+/// A group's payout: each member finds the others' signatures, and the last one completes it. The first one thinks twice.
 async fn payout(service: &Service, coin: &OutputRow) {
     let question = KeyRequest { receivers: vec![service.bob], index: 0, hint: PAYOUT };
     let body = KeysBody::Senders { keys: vec![question], senders: service.group() };
     let output = output_for_bob(service, &service.members[0], &body, coin).await;
     let transaction = spend(&[coin], vec![output]);
+    revoked(service, coin, &transaction).await;
     let unsigned = raw(PAYOUT, &transaction.clone().unsigned());
     let mut signers = Vec::new();
     for member in &service.members {
-        let row = member.create_multisig(&unsigned).await.expect("the request");
-        assert_eq!((row.request_id, row.transaction_hash.0), (PAYOUT, transaction.hash().0));
-        assert_eq!((&row.signers, row.senders_threshold, &row.senders), (&signers, 2, &service.group()));
-        let mut signed = SignedTransaction::decode(&row.raw_transaction.0).expect("a transaction");
-        let found = signed.input_signatures(0).map_or(0, std::collections::BTreeMap::len);
-        assert_eq!((signed.hash(), found), (transaction.hash(), signers.len()), "the others' signatures are in it");
-        sign(member, &mut signed, coin, &row.views);
-        let row = member.sign_multisig(&raw(PAYOUT, &signed)).await.expect("a signature");
+        let created = member.create_multisig(&unsigned).await.expect("the request");
+        assert_eq!((created.request_id, created.transaction_hash.0), (PAYOUT, transaction.hash().0));
+        assert_eq!((&created.signers, created.senders_threshold), (&signers, 2));
+        assert_eq!((&created.senders, created.revoked_by), (&service.group(), None));
+        assert_eq!(collected(&created), signers.len(), "the others' signatures are in it");
+        let mut signed = SignedTransaction::decode(&created.raw_transaction.0).expect("a transaction");
+        assert_eq!(signed.hash(), transaction.hash());
+        sign(member, &mut signed, coin, &created.views);
+        let request = raw(PAYOUT, &signed);
+        if signers.is_empty() {
+            member.sign_multisig(&request).await.expect("a signature");
+            unlocked(member, &created).await;
+        }
+        let row = member.sign_multisig(&request).await.expect("a signature");
         signers.push(member.user());
         signers.sort_unstable();
         assert_eq!((&row.signers, row.views.len(), row.revoked_by), (&signers, 0, None));
     }
     until_spent(&service.members[0], PAYOUT).await;
+    let late = service.members[0].unlock_multisig(PAYOUT).await.expect_err("it has all its signatures");
+    assert!(late.refusal().is_some() && !late.retryable(), "{late}");
 }
 
 /// Some transaction.
@@ -187,8 +280,10 @@ async fn suite(service: &Service) {
     identity(service).await;
     let (coin, shared) = listing(service).await;
     kernel(service, &coin).await;
+    assets(service).await;
     let output = ghost_keys(service, &coin).await;
-    payment(service, &coin, output).await;
+    let paid = payment(service, &coin, output).await;
+    statement(service, &coin, paid).await;
     payout(service, &shared).await;
 }
 
@@ -200,6 +295,7 @@ async fn the_embedded_ledger_should_keep_the_contract() {
     bench.coin(XIN, "10", &[&a, &b], 2).await;
     let kernel = bench.kernel(2);
     let members = if a.id() < b.id() { [a.api, b.api] } else { [b.api, a.api] };
+    bench.fault(FaultOrder::new(Fault::UnlockRevokes).for_user(members[1].user()).times(1)).await;
     suite(&Service { alice: alice.api, members, bob: bob.api.user(), kernel }).await;
 }
 

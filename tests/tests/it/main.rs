@@ -37,6 +37,8 @@ mod soak;
 #[cfg(test)]
 mod startup;
 #[cfg(test)]
+mod statement;
+#[cfg(test)]
 mod two_chains;
 #[cfg(test)]
 mod vectors_bls;

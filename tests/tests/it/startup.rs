@@ -392,3 +392,25 @@ async fn the_binary_should_refuse_each_wrong_start_in_one_line_of_its_own() -> R
     }
     Ok(())
 }
+
+/// `check` shows what the ledger calls the fee's asset, and says so where the group file names one that it does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_should_name_the_asset_of_the_fee() -> Result<()> {
+    let world = World::start().await?;
+    let check = ["check", "--config", "member.toml", "--log-filter", "off"];
+    let (code, said) = lockstep_in(world.folder.path(), &check).await?;
+    let shown: serde_json::Value = serde_json::from_str(&said).with_context(|| said.clone())?;
+    assert_eq!((code, &shown["fee"]["amount"]), (Some(0), &serde_json::json!("0.01000000")));
+    assert_eq!(
+        (&shown["fee"]["asset"]["symbol"], &shown["fee"]["asset"]["asset_id"]),
+        (&"XIN".into(), &XIN.to_string().into())
+    );
+
+    let unknown = Uuid::from_u128(404);
+    world.write(|group| group.fee.asset = unknown)?;
+    let (code, said) = lockstep_in(world.folder.path(), &check).await?;
+    let words =
+        format!("error: the ledger does not say what the asset {unknown} is, in which the group file asks its fee");
+    assert!(code == Some(64) && said.starts_with(&words) && said.contains("asset not found"), "{code:?} {said}");
+    Ok(())
+}

@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use super::api::{Reply, data};
-use super::assets::{self, Asset, NewAsset};
+use super::assets::{self, NewAsset};
 use super::faults::{FaultOrder, FaultRow};
 use super::kernel::FIRST_NODE;
 use super::refusal::{CallError, Refusal};
 use super::store::Ledger;
 use super::users::{self, NewUser, Registered};
 use super::{ghosts, kernel, listing, split};
-use crate::ledger::wire::{GhostKeyRow, Hex32, HexBytes, KeyRequest};
+use crate::ledger::wire::{AssetRow, GhostKeyRow, Hex32, HexBytes, KeyRequest};
 
 /// The routes under `/admin`.
 pub(super) fn routes() -> Router<Arc<Ledger>> {
@@ -57,7 +57,7 @@ async fn create_user(
 async fn create_asset(
     State(ledger): State<Arc<Ledger>>,
     posted: Result<Json<NewAsset>, JsonRejection>,
-) -> Reply<Asset> {
+) -> Reply<AssetRow> {
     let new = body(posted)?;
     let mut tx = ledger.begin().await?;
     let asset = assets::register(&mut tx, &new).await?;
@@ -138,7 +138,7 @@ pub(super) async fn deposit(ledger: &Ledger, db: &mut SqliteConnection, pour: &P
 /// A deposit of `asset` into `output`, named by `transaction` on its own chain.
 fn custodian_sign(
     ledger: &Ledger,
-    asset: &Asset,
+    asset: &AssetRow,
     transaction: &str,
     output: Output,
     extra: Vec<u8>,

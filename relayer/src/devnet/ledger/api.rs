@@ -12,16 +12,15 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 
-use super::assets::Asset;
 use super::auth::{BODY_BYTES_MAX, Call};
 use super::faults::disturb;
 use super::refusal::{CallError, Refusal};
 use super::requests::{BATCH_MAX, Kind, Request as Asked};
-use super::snapshots::{self, SnapshotRow};
 use super::store::Ledger;
-use super::{admin, assets, ghosts, outputs, requests, users};
+use super::{admin, assets, ghosts, outputs, requests, snapshots, users};
 use crate::ledger::wire::{
-    DepositRow, Envelope, GhostKeyRow, KeysBody, MultisigRow, OutputRow, RawRequest, SignBody, TransactionRow, UserRow,
+    AssetRow, DepositRow, Envelope, GhostKeyRow, KeysBody, MultisigRow, OutputRow, RawRequest, SignBody, SnapshotRow,
+    TransactionRow, UserRow,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -55,6 +54,7 @@ pub(super) fn router(ledger: Arc<Ledger>) -> Router {
         .route("/safe/assets/{id}", get(asset))
         .route("/network/assets/{id}", get(network_asset))
         .route("/safe/snapshots", get(list_snapshots))
+        .route("/safe/snapshots/{id}", get(snapshot))
         .merge(admin::routes())
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -207,13 +207,13 @@ async fn row(
     data(row)
 }
 
-async fn asset(State(ledger): State<Arc<Ledger>>, Path(id): Path<String>, _: Call) -> Reply<Asset> {
+async fn asset(State(ledger): State<Arc<Ledger>>, Path(id): Path<String>, _: Call) -> Reply<AssetRow> {
     let mut tx = ledger.begin().await?;
     data(assets::find(&mut tx, &id).await?)
 }
 
 /// The only call of the API that needs no token.
-async fn network_asset(State(ledger): State<Arc<Ledger>>, Path(id): Path<String>) -> Reply<Asset> {
+async fn network_asset(State(ledger): State<Arc<Ledger>>, Path(id): Path<String>) -> Reply<AssetRow> {
     let mut tx = ledger.begin().await?;
     data(assets::find(&mut tx, &id).await?)
 }
@@ -222,4 +222,9 @@ async fn list_snapshots(State(ledger): State<Arc<Ledger>>, uri: Uri, call: Call)
     let page = query(&uri)?;
     let mut tx = ledger.begin().await?;
     data(snapshots::list(&mut tx, call.user, &page).await?)
+}
+
+async fn snapshot(State(ledger): State<Arc<Ledger>>, Path(id): Path<String>, call: Call) -> Reply<SnapshotRow> {
+    let mut tx = ledger.begin().await?;
+    data(snapshots::find(&mut tx, call.user, &id).await?)
 }

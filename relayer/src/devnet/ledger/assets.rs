@@ -1,11 +1,12 @@
 //! The assets that the ledger knows by name.
 
-use lockstep_core::{AssetId, Uuid};
-use serde::{Deserialize, Serialize};
+use lockstep_core::{Amount, AssetId, Uuid};
+use serde::Deserialize;
 use sqlx::SqliteConnection;
 use uuid::uuid;
 
 use super::refusal::{CallError, Refusal};
+use crate::ledger::wire::{AssetRow, ForeignText};
 
 /// Longest symbol or name.
 const NAME_BYTES_MAX: usize = 64;
@@ -21,21 +22,6 @@ const KNOWN: [(Uuid, Uuid, &str, &str); 5] = [
     (uuid!("9b180ab6-6abe-3dc0-a13f-04169eb34bfa"), ETHEREUM, "USDC", "USD Coin"),
 ];
 
-/// An asset as `GET /network/assets/:id` and `GET /safe/assets/:id` show it.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Asset {
-    pub(crate) asset_id: Uuid,
-    pub(crate) chain_id: Uuid,
-    pub(crate) kernel_asset_id: AssetId,
-    pub(crate) symbol: String,
-    pub(crate) name: String,
-    pub(crate) display_symbol: String,
-    pub(crate) display_name: String,
-    pub(crate) precision: u8,
-    pub(crate) dust: &'static str,
-    pub(crate) confirmations: u32,
-}
-
 /// Body of `POST /admin/assets`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct NewAsset {
@@ -47,7 +33,7 @@ pub(crate) struct NewAsset {
 }
 
 /// Registers an asset; what is known stays as it is.
-pub(crate) async fn register(db: &mut SqliteConnection, new: &NewAsset) -> Result<Asset, CallError> {
+pub(crate) async fn register(db: &mut SqliteConnection, new: &NewAsset) -> Result<AssetRow, CallError> {
     if new.symbol.is_empty() || new.symbol.len() > NAME_BYTES_MAX || new.name.len() > NAME_BYTES_MAX {
         return Err(Refusal::Field(format!("symbol and name have at most {NAME_BYTES_MAX} bytes")).into());
     }
@@ -79,7 +65,7 @@ async fn insert(db: &mut SqliteConnection, uuid: Uuid, chain: Uuid, symbol: &str
 }
 
 /// The asset that a UUID or a kernel id names.
-pub(crate) async fn find(db: &mut SqliteConnection, name: &str) -> Result<Asset, CallError> {
+pub(crate) async fn find(db: &mut SqliteConnection, name: &str) -> Result<AssetRow, CallError> {
     let kernel_id = kernel_id(name).ok_or_else(|| Refusal::Field("asset is neither a UUID nor a kernel id".into()))?;
     let row: Option<(String, String, String, String)> =
         sqlx::query_as("select uuid, chain, symbol, name from asset where kernel_id = $1")
@@ -88,7 +74,8 @@ pub(crate) async fn find(db: &mut SqliteConnection, name: &str) -> Result<Asset,
             .await?;
     let (uuid, chain, symbol, name) = row.ok_or(Refusal::NotFound("asset"))?;
     let parse = |text: &str| Uuid::try_parse(text).map_err(|_| CallError::Corrupt("asset"));
-    Ok(Asset {
+    let (symbol, name) = (ForeignText::new(&symbol), ForeignText::new(&name));
+    Ok(AssetRow {
         asset_id: parse(&uuid)?,
         chain_id: parse(&chain)?,
         kernel_asset_id: kernel_id,
@@ -97,7 +84,7 @@ pub(crate) async fn find(db: &mut SqliteConnection, name: &str) -> Result<Asset,
         symbol,
         name,
         precision: 8,
-        dust: "0.00000001",
+        dust: Amount::from_units(1),
         confirmations: 1,
     })
 }

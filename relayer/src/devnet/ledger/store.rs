@@ -114,6 +114,7 @@ fn migrator() -> Migrator {
     let migrations = [
         ("ledger", include_str!("../../../../migrations/ledger/0001_ledger.sql")),
         ("faults", include_str!("../../../../migrations/ledger/0002_faults.sql")),
+        ("statement", include_str!("../../../../migrations/ledger/0003_statement.sql")),
     ];
     let numbered = (1..).zip(migrations).map(|(version, (name, sql))| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

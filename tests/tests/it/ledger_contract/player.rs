@@ -120,9 +120,12 @@ impl Tape {
         let hash = SignedTransaction::decode(&bytes).expect("a transaction").hash();
         self.names.insert("raw".into(), raw.to_owned());
         self.names.insert("hash".into(), hex::encode(hash));
-        if uri.path().ends_with("/sign") {
-            self.names.insert("signed".into(), raw.to_owned());
-        }
+        match uri.path() {
+            "/safe/transactions" => self.names.insert("sent".into(), hex::encode(hash)),
+            "/safe/multisigs" => self.names.insert("unsigned".into(), raw.to_owned()),
+            path if path.ends_with("/sign") => self.names.insert("signed".into(), raw.to_owned()),
+            _ => None,
+        };
     }
 
     /// The most specific exchange for the call, and its next answer.

@@ -11,7 +11,7 @@ use lockstep_core::mixin::{
 use lockstep_core::output::CoinId;
 use lockstep_core::{Amount, AssetId, B256, Uuid};
 
-use super::{PAYMENT, PAYOUT, Service};
+use super::{PAYMENT, PAYOUT, REVOKED, Service};
 
 /// Somebody, as the server knows it: with the view key that only the server has.
 struct Person {
@@ -57,6 +57,7 @@ impl Scene {
         scene.name_people();
         scene.name("payment", PAYMENT);
         scene.name("payout", PAYOUT);
+        scene.name("revoked", REVOKED);
         scene.coin("coin", 11, &[alice]);
         scene.coin("shared", 12, &[a, b]);
         scene.keys("paid", 13, &[bob]);

@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signature, SigningKey};
-use lockstep::ledger::wire::{HexBytes, KeyRequest, KeysBody, RawRequest};
-use lockstep::ledger::{OutputQuery, SafeApi};
+use lockstep::ledger::wire::{HexBytes, KeyRequest, KeysBody, LedgerTime, RawRequest};
+use lockstep::ledger::{OutputQuery, SafeApi, SnapshotQuery, Statement};
 use lockstep_core::Uuid;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -55,12 +55,18 @@ async fn each_request_should_sign_exactly_what_it_sends() {
     let api = scene.service(&player.url, &player.url).alice;
     let hint = Uuid::from_u128(5);
     let query = OutputQuery { members: "ab".into(), threshold: 2, offset: 7, limit: 9, asset: None, state: None };
-    let keys = KeysBody::Own(vec![KeyRequest { receivers: vec![hint], index: 1, hint }]);
+    let key = KeyRequest { receivers: vec![hint], index: 1, hint };
+    let keys = KeysBody::Own(vec![key.clone()]);
+    let shared = KeysBody::Senders { keys: vec![key], senders: vec![hint, Uuid::max()] };
+    let before = Some(LedgerTime(1_714_979_289_120_000_000));
+    let statement = SnapshotQuery { of: Statement::WithUser(hint), before, limit: 9 };
     let request = RawRequest { request_id: hint, raw: HexBytes(super::spend_nothing().encode()) };
     // What comes back says nothing that these calls could use; what they sent is the matter.
     assert!(api.me().await.is_err() && api.outputs(&query).await.is_err() && api.keys(&keys).await.is_err());
     assert!(api.create_multisig(&request).await.is_err() && api.sign_multisig(&request).await.is_err());
-    assert!(api.unlock_multisig(hint).await.is_err());
+    assert!(api.unlock_multisig(hint).await.is_err() && api.keys(&shared).await.is_err());
+    assert!(api.request_transaction(&request).await.is_err() && api.send_transaction(&request).await.is_err());
+    assert!(api.snapshots(&statement).await.is_err() && api.asset(hint).await.is_err());
 
     let raw = hex::encode(&request.raw.0);
     let expected = [
@@ -70,6 +76,22 @@ async fn each_request_should_sign_exactly_what_it_sends() {
         ("POST", "/safe/multisigs".to_owned(), format!(r#"[{{"request_id":"{hint}","raw":"{raw}"}}]"#)),
         ("POST", format!("/safe/multisigs/{hint}/sign"), format!(r#"{{"request_id":"{hint}","raw":"{raw}"}}"#)),
         ("POST", format!("/safe/multisigs/{hint}/unlock"), String::new()),
+        (
+            "POST",
+            "/safe/keys".to_owned(),
+            format!(
+                r#"{{"keys":[{{"receivers":["{hint}"],"index":1,"hint":"{hint}"}}],"senders":["{hint}","{}"]}}"#,
+                Uuid::max()
+            ),
+        ),
+        ("POST", "/safe/transaction/requests".to_owned(), format!(r#"[{{"request_id":"{hint}","raw":"{raw}"}}]"#)),
+        ("POST", "/safe/transactions".to_owned(), format!(r#"[{{"request_id":"{hint}","raw":"{raw}"}}]"#)),
+        (
+            "GET",
+            format!("/safe/snapshots?limit=9&order=DESC&opponent={hint}&offset=2024-05-06T07:08:09.12Z"),
+            String::new(),
+        ),
+        ("GET", format!("/safe/assets/{hint}"), String::new()),
     ];
     let seen = player.seen();
     assert_eq!(seen.len(), expected.len());

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::devnet::ledger::admin::{Pour, Source, deposit};
 use crate::devnet::ledger::{kernel, snapshots, users};
-use crate::ledger::wire::{KeyRequest, RawRequest};
+use crate::ledger::wire::{KeyRequest, RawRequest, SnapshotRow};
 
 const XIN: Uuid = lockstep_core::mixin::ids::XIN;
 
@@ -213,11 +213,7 @@ async fn a_statement_should_show_both_sides_of_a_payment() {
     bench.ledger.broadcast().await.expect("a broadcast");
 
     let mut tx = bench.ledger.begin().await.expect("a transaction");
-    let amounts = |rows: Vec<snapshots::SnapshotRow>| -> Vec<String> {
-        let rows = serde_json::to_value(rows).expect("json");
-        let rows = rows.as_array().expect("a list").clone();
-        rows.iter().map(|row| row["amount"].as_str().expect("an amount").to_owned()).collect()
-    };
+    let amounts = |rows: Vec<SnapshotRow>| -> Vec<String> { rows.iter().map(|row| row.amount.to_string()).collect() };
     let newest = snapshots::Page::default();
     let rows = snapshots::list(&mut tx, alice, &newest).await.expect("a page");
     assert_eq!(amounts(rows), ["-0.00000004", "0.00000010"]);
