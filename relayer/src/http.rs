@@ -257,7 +257,8 @@ mod tests {
         let config = Arc::new(config.expect("a certificate and its key"));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("https://{}/", listener.local_addr().expect("an address"));
-        tokio::task::spawn_blocking(move || {
+        // On its own: a runtime would wait for it at its end, also where nobody connects.
+        std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a connection");
             let mut session = rustls::ServerConnection::new(config).expect("a session");
             // It fails where the client does not go on.
