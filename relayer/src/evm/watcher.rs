@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use alloy::eips::{BlockId, BlockNumberOrTag};
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, LogData};
 use alloy::providers::Provider;
 use alloy::rpc::types::{Filter, Header, Log};
 use alloy::sol_types::SolEvent;
@@ -191,8 +191,13 @@ impl ReadChain for ChainReader {
     }
 }
 
-/// Reads the logs of the blocks behind `from` up to `last`. Pure: every doubt about the numbering is an error.
-fn read_logs(
+/// Reads the logs of the blocks behind `from` up to `last`; `times` has the time of each block that holds one, in seconds
+/// since 1970. Pure: every doubt about the numbering is an error.
+///
+/// # Errors
+/// [`ChainError::Incomplete`] where the endpoint gives other logs than were asked for, [`ChainError::Contradiction`] for what
+/// the contract cannot have written.
+pub fn read_logs(
     contract: Address,
     from: Cursor,
     last: u64,
@@ -252,15 +257,20 @@ fn read_log(log: &Log, time: u64) -> Result<Record, &'static str> {
     let data = &log.inner.data;
     match data.topics().first() {
         Some(&Group::Accepted::SIGNATURE_HASH) => {
-            let event = Group::Accepted::decode_log_data_validate(data).map_err(|_| "a malformed Accepted event")?;
+            let event = written::<Group::Accepted>(data).ok_or("a malformed Accepted event")?;
             Ok(Record::Accepted { s: event.sequence, time })
         }
         Some(&Group::Outbound::SIGNATURE_HASH) => {
-            let event = Group::Outbound::decode_log_data_validate(data).map_err(|_| "a malformed Outbound event")?;
+            let event = written::<Group::Outbound>(data).ok_or("a malformed Outbound event")?;
             outbound(event, time).map(Record::Outbound)
         }
         _ => Err("an event that was not asked for"),
     }
+}
+
+/// An event in the one form that a contract writes. The decoder alone takes others too, such as bytes behind the last field.
+fn written<E: SolEvent>(data: &LogData) -> Option<E> {
+    E::decode_log_data_validate(data).ok().filter(|event| event.encode_log_data() == *data)
 }
 
 fn outbound(event: Group::Outbound, time: u64) -> Result<Outbound, &'static str> {
@@ -293,7 +303,7 @@ fn endpoint(doing: &'static str) -> impl Fn(TransportError) -> ChainError {
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::{Bytes, LogData, U256};
+    use alloy::primitives::{Bytes, U256};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -406,12 +416,18 @@ mod tests {
         let no_process = Group::Outbound { process: B256::repeat_byte(9), ..event(3, 5) };
         let mut wide_topic = topics.clone();
         wide_topic[1] = B256::repeat_byte(0xff);
+        let behind = [&good.data[..], &[0; 32]].concat().into();
+        let mut padded = good.data.to_vec();
+        *padded.last_mut().expect("behind the memo") = 1;
+        let padded = padded.into();
         for data in [
             LogData::new_unchecked(topics[..2].to_vec(), good.data.clone()),
             LogData::new_unchecked([&topics[..], &topics[..1]].concat(), good.data.clone()),
             LogData::new_unchecked(wide_topic, good.data.clone()),
             LogData::new_unchecked(topics.clone(), good.data.slice(..good.data.len() - 32)),
             LogData::new_unchecked(topics.clone(), Bytes::new()),
+            LogData::new_unchecked(topics.clone(), behind),
+            LogData::new_unchecked(topics.clone(), padded),
             LogData::new_unchecked(vec![], good.data.clone()),
             LogData::new_unchecked(vec![B256::ZERO], good.data.clone()),
             oversized.encode_log_data(),
