@@ -74,7 +74,20 @@ impl MemberConfig {
         environment: impl IntoIterator<Item = (String, String)>,
         flags: &[Setting],
     ) -> Result<Self, ConfigError> {
-        let raw: layers::Raw = layers::read(path, environment, flags)?;
+        Self::parse(&read_text(path)?, path, environment, flags)
+    }
+
+    /// As [`Self::load`], from the text of the file at `path`, which is named in errors and not read.
+    ///
+    /// # Errors
+    /// As [`Self::load`], but for reading.
+    pub fn parse(
+        text: &str,
+        path: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[Setting],
+    ) -> Result<Self, ConfigError> {
+        let raw: layers::Raw = layers::read(text, path, environment, flags)?;
         let base = path.parent().unwrap_or_else(|| Path::new(""));
         Self::from_raw(raw, base)
     }

@@ -4,6 +4,7 @@
 //! Nothing is pushed. A proposal travels as a file between operators, or is seen by pulling what others approved; it is
 //! signed here only after this operator's own command. For each number and nonce one digest is signed, ever.
 
+mod file;
 pub mod seat;
 pub mod words;
 
@@ -31,6 +32,8 @@ use crate::signer::Signer;
 use crate::store::{ActedDecision, GroupSigned, ProposalRow, SigningSwitch, Store, StoreError};
 
 use self::seat::Seat;
+
+pub use file::{ProposalFile, ProposalFileError};
 
 /// Between two rounds: operators wait for what they approved.
 const ROUND: Duration = Duration::from_secs(1);

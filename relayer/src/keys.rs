@@ -29,12 +29,12 @@ pub use cost::{Cost, CostError, Floor};
 #[cfg(any(test, feature = "test-dealer"))]
 pub use deal::{DealError, DealMember, DealTerms, Dealt, deal};
 pub use disk::FileError;
-pub use envelope::EnvelopeError;
+pub use envelope::{EnvelopeError, named_keys};
 pub use error::KeyError;
 pub use passphrase::{LEAST_BYTES, Passphrase, PassphraseError, Source, VARIABLE};
 pub use ring::Keyring;
 pub use share::{HeldShare, PublicShare};
-pub use web3::{Web3Error, read_web3};
+pub use web3::{Web3Error, Web3File, read_web3};
 
 /// What a member's key file is called.
 pub const KEY_FILE: &str = "member.keys";

@@ -12,10 +12,10 @@
 mod client;
 mod directory;
 mod guard;
-mod secret;
+pub mod secret;
 mod server;
 pub mod signature;
-mod wire;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -26,6 +26,7 @@ mod terms;
 #[cfg(test)]
 mod testing;
 
+pub use adapter::check_dealing;
 pub use ceremony::{Ceremony, CeremonyError, Setup};
 pub use item::{Binding, Body, Commitment, Item, ItemError, Receipt, carries_share};
 pub use outcome::{ObserveError, observe};

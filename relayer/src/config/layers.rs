@@ -10,7 +10,7 @@ use lockstep_core::trace::ChainId;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::{ChainConfig, ConfigError, LedgerConfig, SubmitConfig, read_text};
+use super::{ChainConfig, ConfigError, LedgerConfig, SubmitConfig};
 use crate::peer::PeerConfig;
 use crate::telemetry::LogConfig;
 
@@ -116,18 +116,18 @@ fn by_chain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Chain
 }
 
 pub(super) fn read(
+    text: &str,
     path: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
     flags: &[Setting],
 ) -> Result<Raw, ConfigError> {
-    let text = read_text(path)?;
     let refused = |source| ConfigError::Value { path: path.to_path_buf(), source: Box::new(source) };
-    check_file(path, &text)?;
+    check_file(path, text)?;
     let ours: HashMap<_, _> = environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
     check_environment(&ours)?;
 
     let variables = Environment::with_prefix("LOCKSTEP").prefix_separator("__").separator("__").source(Some(ours));
-    let mut layers = Config::builder().add_source(File::from_str(&text, FileFormat::Toml)).add_source(variables);
+    let mut layers = Config::builder().add_source(File::from_str(text, FileFormat::Toml)).add_source(variables);
     for Setting { key, value } in flags {
         check(key, || format!("`--set {key}`"))?;
         layers = layers.set_override(key, value.as_str()).map_err(refused)?;

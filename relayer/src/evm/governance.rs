@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use alloy::eips::BlockId;
 use alloy::primitives::{Address, B256};
 use alloy::providers::Provider;
-use alloy::rpc::types::{Filter, TransactionRequest};
+use alloy::rpc::types::{Filter, Log, TransactionRequest};
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::{SolCall, SolEvent};
 use alloy::transports::TransportError;
@@ -74,8 +74,13 @@ pub async fn read_governed(
         Filter::new().address(contract).from_block(from_block).event_signature(Group::Governed::SIGNATURE_HASH);
     let logs = provider.get_logs(&filter.topic1(topic)).await;
     let logs = logs.map_err(|error| ChainError::Endpoint { doing: DOING, source: Box::new(error) })?;
+    Ok(governed(&logs))
+}
+
+/// The action, kind and data, that the first of these logs that tells of one names.
+pub fn governed(logs: &[Log]) -> Option<(u8, Vec<u8>)> {
     let events = logs.iter().filter_map(|log| Group::Governed::decode_log_data_validate(&log.inner.data).ok());
-    Ok(events.map(|event| (event.kind, event.data.to_vec())).next())
+    events.map(|event| (event.kind, event.data.to_vec())).next()
 }
 
 fn failed(error: alloy::contract::Error) -> ChainError {

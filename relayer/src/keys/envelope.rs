@@ -155,6 +155,14 @@ pub(super) struct Parsed<'a> {
     sealed: Vec<u8>,
 }
 
+/// The public keys that a key file's bytes name, without its passphrase. Nothing vouches for them.
+///
+/// # Errors
+/// Damage, and what is no key file.
+pub fn named_keys(bytes: &[u8]) -> Result<PublicKeys, EnvelopeError> {
+    Ok(Parsed::read(bytes)?.header.keys)
+}
+
 impl<'a> Parsed<'a> {
     /// Takes a file apart.
     ///

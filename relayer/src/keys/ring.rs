@@ -7,7 +7,7 @@ use alloy::signers::local::PrivateKeySigner;
 
 use super::cost::{Cost, Floor};
 use super::disk::{self, FileError};
-use super::envelope::{EnvelopeError, Parsed, Sealer};
+use super::envelope::{EnvelopeError, Parsed, Sealer, named_keys};
 use super::passphrase::Passphrase;
 use crate::ledger::Keystore;
 
@@ -89,7 +89,7 @@ impl Keyring {
     /// Rights of others, damage, and what is no key file.
     pub fn peek(path: &Path) -> Result<PublicKeys, KeyError> {
         let bytes = read(path)?;
-        Ok(Parsed::read(&bytes).map_err(|source| opening(path, source))?.header.keys)
+        named_keys(&bytes).map_err(|source| opening(path, source))
     }
 
     /// Where the file is.

@@ -25,11 +25,23 @@ const SCRYPT_BYTES_MAX: u64 = 1 << 30;
 /// Most rounds of PBKDF2.
 const ROUNDS_MAX: u32 = 20_000_000;
 
-#[derive(Deserialize)]
-struct File {
-    version: u32,
+/// A file that this program can open with the right passphrase: everything in it is known and within bounds.
+pub struct Web3File {
     crypto: Crypto,
     /// Most programs write it. The check covers the ciphertext only, and not what else makes the key of it.
+    address: Option<Address>,
+}
+
+impl std::fmt::Debug for Web3File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Web3File").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct Json {
+    version: u32,
+    crypto: Crypto,
     address: Option<String>,
 }
 
@@ -71,24 +83,39 @@ enum Kdf {
     },
 }
 
+/// Parameters that cost no more than this program gives.
+enum Bounded<'a> {
+    Scrypt(scrypt::Params, &'a [u8]),
+    Pbkdf2(u32, &'a [u8]),
+}
+
 impl Kdf {
-    fn derive(&self, passphrase: &Passphrase) -> Result<Zeroizing<[u8; 32]>, Web3Error> {
-        let passphrase = passphrase.expose().as_bytes();
-        let mut key = Zeroizing::new([0; 32]);
+    fn bounded(&self) -> Option<Bounded<'_>> {
         match self {
             Self::Scrypt { dklen: 32, n, r, p, salt } => {
                 let bytes = u64::from(*r).checked_mul(*n).and_then(|blocks| blocks.checked_mul(128));
                 let is_bounded = bytes.is_some_and(|bytes| bytes <= SCRYPT_BYTES_MAX) && *p <= 16;
-                let log_n = u8::try_from(n.trailing_zeros()).ok().filter(|_| n.is_power_of_two() && is_bounded);
-                let log_n = log_n.ok_or(Web3Error::Form("`crypto.kdfparams`"))?;
-                let params = scrypt::Params::new(log_n, *r, *p).map_err(|_| Web3Error::Form("`crypto.kdfparams`"))?;
-                scrypt::scrypt(passphrase, salt, &params, key.as_mut_slice())
-                    .map_err(|_| Web3Error::Form("`crypto.kdfparams`"))?;
+                let log_n = u8::try_from(n.trailing_zeros()).ok().filter(|_| n.is_power_of_two() && is_bounded)?;
+                Some(Bounded::Scrypt(scrypt::Params::new(log_n, *r, *p).ok()?, salt))
             }
             Self::Pbkdf2 { dklen: 32, c, prf, salt } if prf == "hmac-sha256" && (1..=ROUNDS_MAX).contains(c) => {
-                pbkdf2::pbkdf2_hmac::<Sha256>(passphrase, salt, *c, key.as_mut_slice());
+                Some(Bounded::Pbkdf2(*c, salt))
             }
-            Self::Scrypt { .. } | Self::Pbkdf2 { .. } => return Err(Web3Error::Form("`crypto.kdfparams`")),
+            Self::Scrypt { .. } | Self::Pbkdf2 { .. } => None,
+        }
+    }
+
+    fn derive(&self, passphrase: &Passphrase) -> Result<Zeroizing<[u8; 32]>, Web3Error> {
+        const PARAMETERS: Web3Error = Web3Error::Form("`crypto.kdfparams`");
+        let passphrase = passphrase.expose().as_bytes();
+        let mut key = Zeroizing::new([0; 32]);
+        match self.bounded().ok_or(PARAMETERS)? {
+            Bounded::Scrypt(params, salt) => {
+                scrypt::scrypt(passphrase, salt, &params, key.as_mut_slice()).map_err(|_| PARAMETERS)?;
+            }
+            Bounded::Pbkdf2(rounds, salt) => {
+                pbkdf2::pbkdf2_hmac::<Sha256>(passphrase, salt, rounds, key.as_mut_slice());
+            }
         }
         Ok(key)
     }
@@ -100,31 +127,44 @@ impl Kdf {
 /// A file that others can read, one that is no keystore of version 3, and a wrong passphrase.
 pub fn read_web3(path: &Path, passphrase: &Passphrase) -> Result<PrivateKeySigner, Web3Error> {
     let bytes = disk::read_private(path, FILE_BYTES_MAX).map_err(Web3Error::File)?;
-    open(&bytes, passphrase)
+    Web3File::parse(&bytes)?.open(passphrase)
 }
 
-fn open(bytes: &[u8], passphrase: &Passphrase) -> Result<PrivateKeySigner, Web3Error> {
-    // The parser's own message can quote what it found.
-    let File { version, crypto, address } = serde_json::from_slice(bytes).map_err(|_| Web3Error::Form("its JSON"))?;
-    if version != 3 {
-        return Err(Web3Error::Form("`version`"));
+impl Web3File {
+    /// Reads all of a file but its secret. Nothing is computed yet, and nothing vouches for what it says.
+    ///
+    /// # Errors
+    /// Names what is not of the version, the cipher or the bounds that this program reads.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Web3Error> {
+        // The parser's own message can quote what it found.
+        let Json { version, crypto, address } =
+            serde_json::from_slice(bytes).map_err(|_| Web3Error::Form("its JSON"))?;
+        if version != 3 {
+            return Err(Web3Error::Form("`version`"));
+        }
+        if crypto.cipher != "aes-128-ctr" {
+            return Err(Web3Error::Form("`crypto.cipher`"));
+        }
+        crypto.kdf.bounded().ok_or(Web3Error::Form("`crypto.kdfparams`"))?;
+        let address = address.map(|address| address.parse()).transpose().map_err(|_| Web3Error::Form("`address`"))?;
+        Ok(Self { crypto, address })
     }
-    if crypto.cipher != "aes-128-ctr" {
-        return Err(Web3Error::Form("`crypto.cipher`"));
-    }
-    let key = crypto.kdf.derive(passphrase)?;
-    let (encrypt, check) = key.split_at(16);
-    if keccak256([check, crypto.ciphertext.as_slice()].concat()) != crypto.mac {
-        return Err(Web3Error::Passphrase);
-    }
-    let mut secret = Zeroizing::new(crypto.ciphertext);
-    let cipher = Ctr128BE::<Aes128>::new_from_slices(encrypt, &crypto.cipherparams.iv);
-    cipher.map_err(|_| Web3Error::Form("`crypto.cipherparams`"))?.apply_keystream(secret.as_mut_slice());
-    let signer = PrivateKeySigner::from_slice(secret.as_slice()).map_err(|_| Web3Error::Form("its key"))?;
-    match address.map(|address| address.parse::<Address>()) {
-        Some(Err(_)) => Err(Web3Error::Form("`address`")),
-        Some(Ok(address)) if address != signer.address() => Err(Web3Error::OtherAccount { address }),
-        Some(Ok(_)) | None => Ok(signer),
+
+    fn open(&self, passphrase: &Passphrase) -> Result<PrivateKeySigner, Web3Error> {
+        let Self { crypto, address } = self;
+        let key = crypto.kdf.derive(passphrase)?;
+        let (encrypt, check) = key.split_at(16);
+        if keccak256([check, crypto.ciphertext.as_slice()].concat()) != crypto.mac {
+            return Err(Web3Error::Passphrase);
+        }
+        let mut secret = Zeroizing::new(crypto.ciphertext);
+        let cipher = Ctr128BE::<Aes128>::new_from_slices(encrypt, &crypto.cipherparams.iv);
+        cipher.map_err(|_| Web3Error::Form("`crypto.cipherparams`"))?.apply_keystream(secret.as_mut_slice());
+        let signer = PrivateKeySigner::from_slice(secret.as_slice()).map_err(|_| Web3Error::Form("its key"))?;
+        match *address {
+            Some(address) if address != signer.address() => Err(Web3Error::OtherAccount { address }),
+            Some(_) | None => Ok(signer),
+        }
     }
 }
 
@@ -153,6 +193,10 @@ mod tests {
     use super::*;
 
     /// Both test vectors of the definition: the key 7a28… under "testpassword".
+    fn open(bytes: &[u8], passphrase: &Passphrase) -> Result<PrivateKeySigner, Web3Error> {
+        Web3File::parse(bytes)?.open(passphrase)
+    }
+
     const PBKDF2: &str = r#"{"crypto":{"cipher":"aes-128-ctr","cipherparams":{"iv":"6087dab2f9fdbbfaddc31a909735c1e6"},
         "ciphertext":"5318b4d5bcd28de64ee5559e671353e16f075ecae9f99c7a79a38af5f869aa46","kdf":"pbkdf2",
         "kdfparams":{"c":262144,"dklen":32,"prf":"hmac-sha256",

@@ -128,15 +128,8 @@ impl KernelNodes {
     }
 
     async fn transaction_at(&self, node: &Url, hash: B256) -> Result<Option<KernelView>, LedgerError> {
-        const CALL: &str = "gettransaction";
-        let found: Option<KernelTransaction> = self.call(node, CALL, vec![json!(Hex32(hash.0))]).await?;
-        let Some(found) = found else { return Ok(None) };
-        let transaction =
-            SignedTransaction::decode(&found.hex.0).map_err(|error| LedgerError::malformed(CALL, error))?;
-        if transaction.hash() != hash {
-            return Err(LedgerError::malformed(CALL, "the bytes are those of another transaction"));
-        }
-        Ok(Some(KernelView { transaction, is_final: found.snapshot.is_some() }))
+        let found = self.call(node, "gettransaction", vec![json!(Hex32(hash.0))]).await?;
+        found.map(|found| read_transaction(&found, hash)).transpose()
     }
 
     async fn call<T: DeserializeOwned>(
@@ -185,6 +178,19 @@ impl<T: SendTransaction> SendTransaction for std::sync::Arc<T> {
     }
 }
 
+/// Takes a node's answer for what its bytes say, which must be those of the transaction `hash`.
+///
+/// # Errors
+/// Bytes that are no transaction, or another one.
+pub fn read_transaction(found: &KernelTransaction, hash: B256) -> Result<KernelView, LedgerError> {
+    const CALL: &str = "gettransaction";
+    let transaction = SignedTransaction::decode(&found.hex.0).map_err(|error| LedgerError::malformed(CALL, error))?;
+    if transaction.hash() != hash {
+        return Err(LedgerError::malformed(CALL, "the bytes are those of another transaction"));
+    }
+    Ok(KernelView { transaction, is_final: found.snapshot.is_some() })
+}
+
 /// What a quorum of `asked` nodes says. Whoever comes after an answer that cannot change any more is not waited for: one
 /// node that hangs must not slow down every read.
 async fn judge(
@@ -215,7 +221,15 @@ async fn judge(
     }
 }
 
-fn decode_reply<T: DeserializeOwned>(call: &str, status: StatusCode, body: &[u8]) -> Result<Option<T>, LedgerError> {
+/// Judges a node's reply: its status, its body, its refusal. `None` where the node knows no such thing.
+///
+/// # Errors
+/// A status that is no success, a body that is none of the RPC's, and the kernel's own refusal.
+pub fn decode_reply<T: DeserializeOwned>(
+    call: &str,
+    status: StatusCode,
+    body: &[u8],
+) -> Result<Option<T>, LedgerError> {
     if !status.is_success() {
         return Err(LedgerError::Status { call: call.to_owned(), status: status.as_u16() });
     }

@@ -127,7 +127,11 @@ fn is_complete(row: &MultisigRow) -> bool {
 }
 
 /// Takes a row for what it says, once its payload is `ours`.
-fn judge(row: MultisigRow, request: Uuid, ours: B256) -> Result<Registered, LedgerFault> {
+///
+/// # Errors
+/// The row of another request, or one whose transaction or views are malformed; [`LedgerFault::Conflict`] where the request
+/// stands for another payload.
+pub fn judge(row: MultisigRow, request: Uuid, ours: B256) -> Result<Registered, LedgerFault> {
     const DOING: &str = "multisigs";
     let malformed = |reason: String| LedgerError::malformed(DOING, reason).during(DOING);
     let collected = SignedTransaction::decode(&row.raw_transaction.0).map_err(|error| malformed(error.to_string()))?;

@@ -323,7 +323,10 @@ impl SafeApi {
 }
 
 /// Judges a reply: its status, whether it echoes our request's id, its envelope.
-fn decode_reply<T: DeserializeOwned>(
+///
+/// # Errors
+/// A status that is no success, another request's id, a body that is none of the API's, and the API's own refusal.
+pub fn decode_reply<T: DeserializeOwned>(
     call: &str,
     status: StatusCode,
     (request_id, echo): (Uuid, Option<&str>),

@@ -14,11 +14,11 @@ const DOMAIN: &[u8] = b"lockstep/v1/secret-part";
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Subject {
+pub struct Subject {
     /// What the group signs: group, kind and place of the secret are in it.
-    pub(super) digest: B256,
+    pub digest: B256,
     /// Digest of the roster of the sharing whose part is wanted.
-    pub(super) roster: B256,
+    pub roster: B256,
 }
 
 impl Subject {
@@ -29,7 +29,7 @@ impl Subject {
     }
 
     /// The answer for the owner of an identity key. `random` must never be used again.
-    pub(super) fn seal(&self, part: &SecretPart, to: &VerifyingKey, random: &[u8; 32]) -> SealedPart {
+    pub fn seal(&self, part: &SecretPart, to: &VerifyingKey, random: &[u8; 32]) -> SealedPart {
         let (is_whole, signature) = match part {
             SecretPart::Whole { signature } => (true, signature),
             SecretPart::Part { signature } => (false, signature),
@@ -38,7 +38,7 @@ impl Subject {
     }
 
     /// What an answer holds; `None` for one to something else or to somebody else.
-    pub(super) fn open(&self, answer: &SealedPart, own: &SigningKey) -> Option<SecretPart> {
+    pub fn open(&self, answer: &SealedPart, own: &SigningKey) -> Option<SecretPart> {
         let opened = open_bytes(&answer.sealed.0, own, &self.context(answer.is_whole))?;
         let signature = <[u8; 48]>::try_from(opened.as_slice()).ok()?;
         Some(if answer.is_whole { SecretPart::Whole { signature } } else { SecretPart::Part { signature } })

@@ -60,7 +60,8 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    fn serialize(&self) -> String {
+    /// The value of `signature-input` behind the label: of a request where there is a nonce, else of an answer.
+    pub fn serialize(&self) -> String {
         let (created, key) = (self.created, hex::encode(self.key));
         match self.nonce {
             Some(nonce) => {
@@ -73,7 +74,8 @@ impl Parameters {
         }
     }
 
-    fn parse(text: &str, is_request: bool) -> Option<Self> {
+    /// Reads what [`Self::serialize`] wrote, and nothing else.
+    pub fn parse(text: &str, is_request: bool) -> Option<Self> {
         let rest = text.strip_prefix(if is_request { REQUEST_COVERS } else { ANSWER_COVERS })?;
         let (created, rest) = rest.strip_prefix(";created=")?.split_once(r#";keyid=""#)?;
         let (key, rest) = rest.split_once(r#"";alg="ed25519""#)?;

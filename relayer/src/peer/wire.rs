@@ -1,4 +1,4 @@
-//! The JSON of requests and answers.
+//! The JSON of requests and answers. What is read here is signed by a member, and no more than that is known of it.
 
 use lockstep_core::mask::MaskPair;
 use lockstep_core::payout::seed_digest;
@@ -22,35 +22,41 @@ pub(super) const GOVERNANCE: &str = "/v1/peer/governance";
 /// Asks for the partial at an applied sequence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AskPartial {
-    pub(super) sequence: u64,
+pub struct AskPartial {
+    /// The sequence.
+    pub sequence: u64,
 }
 
 /// Asks where the member's history stands at a place in the order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AskHistory {
-    pub(super) at: u64,
+pub struct AskHistory {
+    /// The place.
+    pub at: u64,
 }
 
 /// Asks about one attempt of a payout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AskPayout {
-    pub(super) trace: Uuid,
-    pub(super) attempt: u32,
+pub struct AskPayout {
+    /// The payout.
+    pub trace: Uuid,
+    /// Which attempt, from 0.
+    pub attempt: u32,
 }
 
 /// Asks for a part of the seed of an attempt's keys, under the share in a sharing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AskSeed {
-    pub(super) trace: Uuid,
-    pub(super) attempt: u32,
+pub struct AskSeed {
+    /// The payout.
+    pub trace: Uuid,
+    /// Which attempt, from 0.
+    pub attempt: u32,
     /// Whether the attempt is open to the asker.
-    pub(super) is_open: bool,
+    pub is_open: bool,
     /// Digest of the sharing's roster.
-    pub(super) roster: B256,
+    pub roster: B256,
 }
 
 impl From<SeedQuestion> for AskSeed {
@@ -73,15 +79,16 @@ impl AskSeed {
 /// Asks for a part of the mask of a sender, under the share in a sharing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AskMask {
-    pub(super) process: Uuid,
+pub struct AskMask {
+    /// The private process.
+    pub process: Uuid,
     /// As every other process sees the sender.
-    pub(super) account: Account,
+    pub account: Account,
     /// The group's key in force at the first use.
     #[serde(with = "hex::serde")]
-    pub(super) key: [u8; 96],
+    pub key: [u8; 96],
     /// Digest of the sharing's roster.
-    pub(super) roster: B256,
+    pub roster: B256,
 }
 
 impl From<MaskQuestion> for AskMask {
@@ -104,44 +111,54 @@ impl AskMask {
 /// Asks how far the member is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AskStatus {}
+pub struct AskStatus {}
 
 /// Asks what the peer has said in a ceremony behind a position; waits so long where there is nothing new yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AskCeremony {
-    pub(super) ceremony: B256,
-    pub(super) after: u64,
-    pub(super) wait_ms: u64,
+pub struct AskCeremony {
+    /// Digest of the proposal.
+    pub ceremony: B256,
+    /// The position of the last item that the asker has, 0 before the first.
+    pub after: u64,
+    /// How long, in milliseconds.
+    pub wait_ms: u64,
 }
 
 /// The payload hash of an attempt of a payout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PayoutHash {
-    pub(super) trace: Uuid,
-    pub(super) attempt: u32,
-    pub(super) hash: B256,
+pub struct PayoutHash {
+    /// The payout.
+    pub trace: Uuid,
+    /// Which attempt, from 0.
+    pub attempt: u32,
+    /// The hash.
+    pub hash: B256,
 }
 
 /// The signatures of an attempt of a payout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PayoutSignatures {
-    pub(super) trace: Uuid,
-    pub(super) attempt: u32,
-    pub(super) signatures: Vec<InputSignature>,
+pub struct PayoutSignatures {
+    /// The payout.
+    pub trace: Uuid,
+    /// Which attempt, from 0.
+    pub attempt: u32,
+    /// One for each input, in order.
+    pub signatures: Vec<InputSignature>,
 }
 
 /// What the member gives of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct SealedPart {
+pub struct SealedPart {
     /// Whether it is all of it, or the member's part.
-    pub(super) is_whole: bool,
+    pub is_whole: bool,
     /// The signature, sealed to who asked.
-    pub(super) sealed: HexBytes,
+    pub sealed: HexBytes,
 }
 
 /// Any answer that is not the one asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Refusal {
-    pub(super) error: String,
+pub struct Refusal {
+    /// Why, in words that are not to be trusted.
+    pub error: String,
 }

@@ -89,7 +89,10 @@ impl Polynomial {
 
 /// Checks a dealing as its receiver: the exact degree, each point in the subgroup, the constant if it is known, and the
 /// share against the polynomial at `index`.
-pub(super) fn check_dealing(
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_dealing(
     points: &[[u8; 96]],
     threshold: u8,
     constant: Option<&PublicKey>,

@@ -12,7 +12,6 @@ use lockstep_core::group::roster::Roster;
 use lockstep_core::group::{Addresses, Generations, Group};
 use lockstep_core::operation::DecisionBody;
 use lockstep_core::trace::ChainId;
-use serde::{Deserialize, Serialize};
 
 use super::super::service::MemberArgs;
 use super::super::{Exit, Failure, print_line};
@@ -20,21 +19,12 @@ use super::store;
 use crate::config::MemberConfig;
 use crate::evm::governance::{ContractState, read_contract, read_governed};
 use crate::evm::provider::{EvmProvider, provider};
-use crate::govern::is_out_of_reach;
-use crate::govern::{Constitution, words};
+use crate::govern::{Constitution, ProposalFile, is_out_of_reach, words};
 use crate::keys::{Keyring, PublicShare};
 use crate::member::constitution;
 use crate::rosters::Turnover;
 use crate::startup::known_generations;
 use crate::store::{ActedDecision, Identity, ProposalRow, Store};
-
-/// A proposal as it travels between operators. Only `proposal` is read; the rest is for people, and checked.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ProposalFile {
-    says: Vec<String>,
-    digest: B256,
-    proposal: Subject,
-}
 
 /// What became of a proposal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -296,12 +286,7 @@ impl Desk {
 
 fn read_file(path: &Path) -> anyhow::Result<Subject> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let file: ProposalFile =
-        serde_json::from_str(&text).with_context(|| format!("`{}` is no proposal", path.display()))?;
-    let digest = file.proposal.digest()?;
-    if digest != file.digest {
-        return Err(anyhow!("`{}` names digest {}, but what it proposes has {digest}", path.display(), file.digest));
-    }
+    let file = ProposalFile::parse(&text).with_context(|| format!("cannot use `{}`", path.display()))?;
     Ok(file.proposal)
 }
 

@@ -23,6 +23,7 @@ use super::desk::Desk;
 use super::store;
 use crate::clock::unix_seconds;
 use crate::config::read_roster;
+use crate::govern::ProposalFile;
 use crate::peer::{AskGovernance, Directory, GovernanceAnswer, Local, PeerClient};
 use crate::startup::unlock;
 
@@ -232,7 +233,7 @@ fn file_name(subject: &Subject) -> PathBuf {
     .into()
 }
 
-fn write_new(path: &Path, file: &super::desk::ProposalFile) -> anyhow::Result<()> {
+fn write_new(path: &Path, file: &ProposalFile) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(file)?;
     let written = OpenOptions::new().write(true).create_new(true).open(path);
     let written = written.and_then(|mut file| writeln!(file, "{text}").and_then(|()| file.sync_all()));
