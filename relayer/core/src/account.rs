@@ -163,3 +163,51 @@ impl Account {
         Self(B256::left_padding_from(user.as_bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mixes() -> impl Strategy<Value = Mix> {
+        let users =
+            vec(any::<u128>(), 0..70).prop_map(|users| users.into_iter().map(Uuid::from_u128).map(MixMember::User));
+        let keys = vec(any::<([u8; 32], [u8; 32])>(), 1..70);
+        let keys = keys.prop_map(|keys| keys.into_iter().map(|(spend, view)| MixMember::Address(spend, view)));
+        let members = prop_oneof![users.prop_map(Vec::from_iter), keys.prop_map(Vec::from_iter)];
+        (members, any::<u8>()).prop_map(|(members, threshold)| Mix::new(members, threshold))
+    }
+
+    proptest! {
+        #[test]
+        fn payloads_should_read_back(mix in mixes()) {
+            prop_assert_eq!(Mix::from_payload(&mix.to_payload()), Ok(mix));
+        }
+
+        /// A payload may list members in any order; the set that it names has one payload.
+        #[test]
+        fn changed_payloads_should_be_refused_or_name_a_set(
+            mix in mixes(),
+            place in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut changed = mix.to_payload();
+            let at = place.index(changed.len());
+            changed[at] = byte;
+            let cut = mix.to_payload()[..cut.index(mix.to_payload().len())].to_vec();
+            for payload in [changed, cut, [mix.to_payload(), vec![byte]].concat()] {
+                if let Ok(read) = Mix::from_payload(&payload) {
+                    let again = read.to_payload();
+                    let (mut left, mut right) = (again.clone(), payload);
+                    left.sort_unstable();
+                    right.sort_unstable();
+                    prop_assert_eq!(left, right, "as many bytes of each value");
+                    prop_assert_eq!(Mix::from_payload(&again), Ok(read));
+                }
+            }
+        }
+    }
+}

@@ -132,7 +132,22 @@ pub enum AmountError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn amounts_should_read_back_from_their_text(units: u128, text in "[0-9]{0,45}(\\.[0-9]{0,12})?") {
+            let amount = Amount::from_units(units);
+            prop_assert_eq!(amount.to_string().parse(), Ok(amount));
+            if let Ok(read) = text.parse::<Amount>() {
+                prop_assert_eq!(read.to_string().parse(), Ok(read));
+                prop_assert_eq!(Amount::parse_saturated(&text), Ok(read));
+                prop_assert_eq!(Amount::parse_floored(&text), Ok((read, false)));
+            }
+        }
+    }
 
     #[test]
     fn decimals_should_round_trip_in_the_kernels_form() {

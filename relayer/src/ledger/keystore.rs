@@ -174,7 +174,28 @@ pub enum KeystoreError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn keystores_should_read_back(users: (u128, u128), session: [u8; 32], server: [u8; 32], spend: [u8; 32], is_sum: bool) {
+            // A scalar is below the order of the group, which has 253 bits.
+            let mut scalar = spend;
+            (scalar[0], scalar[31]) = (scalar[0] | 1, scalar[31] & 0x0f);
+            let keystore = Keystore {
+                app_id: Uuid::from_u128(users.0),
+                session_id: Uuid::from_u128(users.1),
+                session_private_key: Seed::new(session),
+                server_public_key: Hex32(server),
+                spend_private_key: Seed::new(if is_sum { scalar } else { spend }),
+                is_spend_private_sum: is_sum,
+            };
+            let written = serde_json::to_string(&keystore).expect("JSON");
+            prop_assert_eq!(Keystore::parse(&written), Ok(keystore));
+        }
+    }
 
     fn public(key: &PrivateKey) -> [u8; 32] {
         key.public().to_bytes()

@@ -491,6 +491,7 @@ pub struct MultisigRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::{from_value, json, to_value};
 
     #[test]
@@ -506,6 +507,14 @@ mod tests {
         assert_eq!(time, LedgerTime(1_714_979_289_123_456_789));
         assert_eq!(time.to_string(), "2024-05-06T07:08:09.123456789Z");
         assert_eq!("2024-05-06T08:08:09.123456789+01:00".parse(), Ok(time));
+    }
+
+    proptest! {
+        #[test]
+        fn every_time_should_read_back_from_its_text(nanos: u64) {
+            let time = LedgerTime(nanos);
+            prop_assert_eq!(time.to_string().parse(), Ok(time));
+        }
     }
 
     #[test]

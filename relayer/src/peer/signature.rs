@@ -320,6 +320,8 @@ pub enum SignatureError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const BODY: &[u8] = br#"{"sequence":7}"#;
@@ -420,6 +422,30 @@ mod tests {
         assert_eq!(verify(404, "lockstep=:one:"), Err(SignatureError::Wrong));
         assert_eq!(verify(200, "lockstep=:one:"), Ok(()));
         assert!(Signed::request(&headers).is_err(), "an answer is no request");
+    }
+
+    proptest! {
+        /// What is read is what would be written, so that nobody says one thing in two ways.
+        #[test]
+        fn parameters_should_have_one_text(
+            created: u64,
+            key: [u8; 32],
+            nonce in any::<Option<Nonce>>(),
+            place in any::<prop::sample::Index>(),
+            other in "[ -~]",
+        ) {
+            let parameters = Parameters { created, key, nonce };
+            let (text, is_request) = (parameters.serialize(), nonce.is_some());
+            prop_assert_eq!(Parameters::parse(&text, is_request), Some(parameters));
+            prop_assert_eq!(Parameters::parse(&text, !is_request), None);
+            let (at, mut changed) = (place.index(text.len()), text.clone());
+            changed.replace_range(at..=at, &other);
+            for text in [changed, text[..at].to_owned(), format!("{text}{other}")] {
+                if let Some(read) = Parameters::parse(&text, is_request) {
+                    prop_assert_eq!(read.serialize(), text);
+                }
+            }
+        }
     }
 
     #[test]

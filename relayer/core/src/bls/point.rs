@@ -371,6 +371,38 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_form_should_read_back_and_no_changed_one(
+            seed: [u8; 32],
+            place in any::<prop::sample::Index>(),
+            bits in 1..=u8::MAX,
+        ) {
+            let secret = SecretKey::derive(&seed, b"test").expect("a key");
+            let (key, signature) = (secret.public_key(), secret.sign(b"message", DST));
+            let changed = |form: &[u8]| {
+                let mut changed = form.to_vec();
+                changed[place.index(form.len())] ^= bits;
+                changed
+            };
+            for form in [key.compress().to_vec(), key.serialize().to_vec(), key.to_eip2537().to_vec()] {
+                prop_assert_eq!(PublicKey::from_bytes(&form), Ok(key));
+                if let Ok(other) = PublicKey::from_bytes(&changed(&form)) {
+                    // The flag of the larger y gives the negative point, which is a key too.
+                    prop_assert!(form.len() == 96 && other.compress().as_slice() == changed(&form));
+                }
+            }
+            for form in [signature.compress().to_vec(), signature.serialize().to_vec(), signature.to_eip2537().to_vec()] {
+                prop_assert_eq!(Signature::from_bytes(&form), Ok(signature));
+                if let Ok(other) = Signature::from_bytes(&changed(&form)) {
+                    prop_assert!(form.len() == 48 && other.compress().as_slice() == changed(&form));
+                }
+            }
+        }
+    }
+
+    proptest! {
         #[test]
         fn any_bytes_should_be_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 257), form in 0..6_usize) {
             let length = [48, 96, 128, 96, 192, 256][form];

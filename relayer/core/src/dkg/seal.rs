@@ -82,6 +82,8 @@ fn cipher(shared: &[u8; 32], public: &MontgomeryPoint, receiver: &[u8; 32], cont
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const CONTEXT: B256 = B256::repeat_byte(7);
@@ -143,6 +145,28 @@ mod tests {
         // Nothing is shared between them, the ephemeral keys least of all.
         assert!(others.iter().all(|other| other[..32] != sealed[..32] && other[32..] != sealed[32..]));
     }
+
+    proptest! {
+        #[test]
+        fn secrets_should_be_opened_and_nothing_that_was_changed(
+            secret in proptest::collection::vec(any::<u8>(), 0..80),
+            receiver: u8,
+            context: [u8; 32],
+            seed: [u8; 32],
+            place in any::<prop::sample::Index>(),
+            bits in 1..=u8::MAX,
+        ) {
+            let sealed = seal_bytes(&secret, &key(receiver).verifying_key(), &context.into(), &seed);
+            let opened = open_bytes(&sealed, &key(receiver), &context.into());
+            prop_assert_eq!(opened.as_deref(), Some(&secret));
+            let mut changed = sealed.clone();
+            changed[place.index(sealed.len())] ^= bits;
+            for other in [&changed[..], &sealed[..place.index(sealed.len())], &[&sealed[..], &[bits]].concat()] {
+                prop_assert_eq!(open_bytes(other, &key(receiver), &context.into()), None);
+            }
+        }
+    }
+
     #[test]
     fn secrets_of_other_lengths_should_be_opened_by_their_receiver_alone() {
         for length in [0, 1, 48] {

@@ -322,6 +322,24 @@ mod tests {
         }
 
         #[test]
+        fn xin_addresses_should_read_back_and_nothing_else(
+            seeds in any::<([u8; 32], [u8; 32])>(),
+            place in any::<prop::sample::Index>(),
+            digit in "[1-9A-HJ-NP-Za-km-z]",
+        ) {
+            let key = |seed| PrivateKey::from_ed25519_seed(&seed).public();
+            let address = XinAddress { spend: key(seeds.0), view: key(seeds.1) };
+            let text = address.to_string();
+            prop_assert_eq!(text.parse(), Ok(address));
+            prop_assert_eq!(XinAddress::from_bytes(address.spend.to_bytes(), address.view.to_bytes()), Ok(address));
+            let mut changed = text.clone();
+            let digits = text.strip_prefix(XIN_PREFIX).expect("its prefix");
+            let at = place.index(digits.len()).saturating_add(XIN_PREFIX.len());
+            changed.replace_range(at..=at, &digit);
+            prop_assert_eq!(changed.parse::<XinAddress>().is_ok(), changed == text);
+        }
+
+        #[test]
         fn any_text_should_not_panic(text in "(XIN|MIX)?[1-9A-Za-z]{0,150}") {
             if let Ok(address) = text.parse::<XinAddress>() {
                 prop_assert_eq!(address.to_string(), text.as_str());

@@ -394,6 +394,26 @@ mod tests {
 
     proptest! {
         #[test]
+        fn signed_decisions_should_read_back(
+            number: u64,
+            body in prop::sample::select(bodies()),
+            signature in prop::collection::vec(any::<u8>(), 48),
+            place in any::<prop::sample::Index>(),
+            byte: u8,
+        ) {
+            let signed = SignedDecision { number, body, signature: signature.try_into().expect("48 bytes") };
+            let bytes = signed.encode().expect("short");
+            prop_assert_eq!(SignedDecision::decode(&bytes), Ok(signed));
+            let mut changed = bytes.clone();
+            changed[place.index(bytes.len())] = byte;
+            for bytes in [changed, bytes[..place.index(bytes.len())].to_vec(), [bytes, vec![byte]].concat()] {
+                if let Ok(read) = SignedDecision::decode(&bytes) {
+                    prop_assert_eq!(read.encode(), Ok(bytes));
+                }
+            }
+        }
+
+        #[test]
         fn any_bytes_should_be_read_or_refused(kind in 0..13_u8, rest in prop::collection::vec(any::<u8>(), 0..120)) {
             let bytes = [vec![kind], rest].concat();
             if let Ok(body) = DecisionBody::decode(&bytes) {

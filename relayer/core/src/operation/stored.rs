@@ -70,6 +70,8 @@ impl Memo {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use uuid::Uuid;
 
     use super::super::{MeaningError, purpose};
@@ -101,6 +103,25 @@ mod tests {
         let plain = Operation::call(PROCESS, payload).encode().expect("short fields");
         assert_eq!(StoredPayload::of_memo(&plain), None);
         assert_eq!(StoredPayload::of_memo(b""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn places_should_read_back_and_nothing_else(reference: u8, hash: [u8; 32], bytes in vec(any::<u8>(), 0..70)) {
+            let stored = StoredPayload { reference, hash: hash.into() };
+            prop_assert_eq!(StoredPayload::from_bytes(&stored.to_bytes()), Some(stored));
+            let read = StoredPayload::from_bytes(&bytes);
+            prop_assert_eq!(read.map(StoredPayload::to_bytes), (bytes.len() == 33).then_some(bytes));
+        }
+
+        #[test]
+        fn memos_should_name_the_place_and_only_its_bytes(reference: u8, payload in vec(any::<u8>(), 0..70), other in vec(any::<u8>(), 0..70)) {
+            let memo = Operation::stored_call(PROCESS, reference, &payload).to_memo_text().expect("short fields");
+            let stored = StoredPayload::of_memo(memo.as_bytes()).expect("a place");
+            prop_assert_eq!(stored, StoredPayload::new(reference, &payload));
+            prop_assert_eq!(stored.find(&other).is_some(), other == payload);
+            prop_assert_eq!(stored.find(&payload), Some(payload.into()));
+        }
     }
 
     #[test]

@@ -407,6 +407,10 @@ pub enum LogError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn checkpoint(sequence: u64) -> Pledge {
@@ -454,6 +458,31 @@ mod tests {
             let wrong: String = wrong.into_iter().map(|line| format!("{}\n", lines[line])).collect();
             std::fs::write(&path, wrong).expect("written");
             assert!(matches!(Log::read(&path, ""), Err(LogError::Broken { .. })));
+        }
+    }
+
+    /// Three lines, as they are kept.
+    static KEPT: LazyLock<(Log, Vec<u8>)> = LazyLock::new(|| {
+        let log = log_of(&[10, 11, 12].map(checkpoint));
+        let (_folder, path) = written(&log);
+        (log, std::fs::read(path).expect("bytes"))
+    });
+
+    proptest! {
+        /// However a log is damaged, what is read of it is how the log began.
+        #[test]
+        fn a_damaged_log_should_read_as_its_beginning_or_not_at_all(
+            place in any::<prop::sample::Index>(),
+            length in 0..40_usize,
+            with in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let (log, mut bytes) = (&KEPT.0, KEPT.1.clone());
+            let from = place.index(bytes.len());
+            bytes.splice(from..from.saturating_add(length).min(KEPT.1.len()), with);
+            if let Some((read, _)) = Log::parse(&bytes) {
+                prop_assert!(log.lines.starts_with(&read.lines));
+                prop_assert_eq!((read.base, read.base_checkpoint), (log.base, log.base_checkpoint));
+            }
         }
     }
 
