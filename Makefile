@@ -112,7 +112,7 @@ sim-ceremony: ## SEEDS=200: simulated key ceremonies: bad members, crashes, lost
 INPUTS ?= 1000000
 SECONDS_EACH ?= 600
 .PHONY: fuzz
-fuzz: ## INPUTS=1000000 SECONDS_EACH=600: damaged bytes for every decoder of what strangers write
+fuzz: ## INPUTS=1000000 SECONDS_EACH=600: damaged bytes for every decoder of what comes over a wire, from an API or a chain, or in a file
 	$(RELEASE)
 	target/release/fuzz --inputs $(INPUTS) --seconds $(SECONDS_EACH)
 

@@ -53,7 +53,7 @@ fn main() -> anyhow::Result<ExitCode> {
         println!("{:?}", attempt(target, &input));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{:<20} {:>9} {:>9} {:>8}", "decoder", "inputs", "taken", "seconds");
+    println!("{:<26} {:>9} {:>9} {:>8}", "decoder", "inputs", "taken", "seconds");
     let rows = run_all(&chosen, effort);
     let (failed, early) =
         (rows.iter().filter(|row| row.failure.is_some()), rows.iter().filter(|row| row.inputs < effort.inputs));
@@ -85,7 +85,7 @@ fn run_all(targets: &[Target], effort: Effort) -> Vec<Row> {
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
 fn show(row: &Row) {
-    println!("{:<20} {:>9} {:>9} {:>8.1}", row.name, row.inputs, row.taken, row.time.as_secs_f64());
+    println!("{:<26} {:>9} {:>9} {:>8.1}", row.name, row.inputs, row.taken, row.time.as_secs_f64());
     if let Some((input, how)) = &row.failure {
         let input = hex::encode(input);
         println!(
