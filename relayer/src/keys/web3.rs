@@ -192,11 +192,11 @@ pub enum Web3Error {
 mod tests {
     use super::*;
 
-    /// Both test vectors of the definition: the key 7a28… under "testpassword".
     fn open(bytes: &[u8], passphrase: &Passphrase) -> Result<PrivateKeySigner, Web3Error> {
         Web3File::parse(bytes)?.open(passphrase)
     }
 
+    /// Both test vectors of the definition: the key 7a28… under "testpassword".
     const PBKDF2: &str = r#"{"crypto":{"cipher":"aes-128-ctr","cipherparams":{"iv":"6087dab2f9fdbbfaddc31a909735c1e6"},
         "ciphertext":"5318b4d5bcd28de64ee5559e671353e16f075ecae9f99c7a79a38af5f869aa46","kdf":"pbkdf2",
         "kdfparams":{"c":262144,"dklen":32,"prf":"hmac-sha256",
