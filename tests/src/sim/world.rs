@@ -113,6 +113,8 @@ impl World {
         }
         for left in (0..DRAIN_STEPS).rev() {
             self.tick()?;
+            // A switch waits until somebody has come to the one before.
+            self.change_members()?;
             if left % DRAIN_LOOK != 0 {
                 continue;
             }
