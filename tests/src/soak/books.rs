@@ -7,9 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use lockstep::devnet::network::{CHAIN, Network};
 use lockstep::evm::abi::{Group, Vault};
 use lockstep::evm::calldata::process_word;
-use lockstep::ledger::wire::{OutputRow, OutputState};
+use lockstep::ledger::KernelNodes;
+use lockstep::ledger::wire::{Hex32, OutputRow, OutputState};
 use lockstep::store::Store;
 use lockstep_core::operation::{Operation, purpose};
+use lockstep_core::output::CoinId;
 use lockstep_core::{Account, Address, B256, Uuid};
 
 use super::mix::{ASSETS, Ending, Kind, XIN_PLACE, grants};
@@ -57,6 +59,10 @@ impl AssetBooks {
     }
 }
 
+const fn coin(transaction: Hex32, index: u16) -> CoinId {
+    CoinId { transaction: B256::new(transaction.0), index }
+}
+
 /// What must have become of all payments, and where to look.
 pub(super) struct Books<'a> {
     network: &'a Network,
@@ -97,7 +103,7 @@ impl<'a> Books<'a> {
         let found: BTreeMap<_, _> = rows.iter().map(|row| (row.output_id, row)).collect();
         ensure!(found.len() == rows.len(), "the ledger lists an output twice");
         let kinds = self.endings(&classes, &found)?;
-        self.ledger_should_say_the_same().await?;
+        self.ledger_should_say_the_same(&rows).await?;
         self.strangers_should_not_be_there(&rows, &classes)?;
         let held = self.held().await?;
         for (key, expected) in &self.expected {
@@ -157,13 +163,15 @@ impl<'a> Books<'a> {
 
     /// Without a look at any member: what came back to whom. Each output that must be refunded came back once, in full and
     /// to who paid it, and no other one did; collectibles are what they were.
-    async fn ledger_should_say_the_same(&self) -> Result<()> {
+    async fn ledger_should_say_the_same(&self, of_group: &[OutputRow]) -> Result<()> {
+        let coins = of_group.iter().map(|row| coin(row.transaction_hash, row.output_index)).collect();
+        let kernel = KernelNodes::new(&self.network.kernel_urls(), 2)?;
         let mut marks = BTreeMap::new();
         let mut refused = 0_usize;
         for (party, owner) in self.town.parties.iter().enumerate() {
             for row in owner.received().await? {
                 let Ok((_, operation)) = Operation::from_memo(&row.extra.0) else { continue };
-                if operation.purpose != purpose::REFUND || !self.of_group(&row) {
+                if operation.purpose != purpose::REFUND || !self.is_of_group(&row, &coins, &kernel).await? {
                     continue;
                 }
                 match Uuid::from_slice(&operation.extra) {
@@ -192,10 +200,16 @@ impl<'a> Books<'a> {
         Ok(())
     }
 
-    /// The group is among the senders that the API names, or it is nobody's word.
-    fn of_group(&self, row: &OutputRow) -> bool {
+    /// The group paid it: as the API's senders say, or the coins of a payment that members brought to the kernel themselves, of
+    /// which the API knows no senders.
+    async fn is_of_group(&self, row: &OutputRow, coins: &BTreeSet<CoinId>, kernel: &KernelNodes) -> Result<bool> {
         let group = self.town.group.users().unwrap_or_default();
-        !row.senders.is_empty() && row.senders.iter().all(|sender| group.contains(sender))
+        if !row.senders.is_empty() {
+            return Ok(row.senders.iter().all(|sender| group.contains(sender)));
+        }
+        let found = kernel.transaction(B256::new(row.transaction_hash.0)).await?;
+        let spent = found.context("the kernel does not know a listed payment")?.transaction.transaction().coins();
+        Ok(spent.is_some_and(|spent| spent.iter().all(|coin| coins.contains(coin))))
     }
 
     /// All other outputs of the group are its own, registrations and ticks of members.
