@@ -1,4 +1,4 @@
-//! What the driver takes in, gives back, and says of it.
+//! What the driver takes in, what it lets wait, and what it says of it.
 
 mod unclaimed;
 
